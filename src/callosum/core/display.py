@@ -1,0 +1,79 @@
+"""Grey or colour samples to the picture a person sees: uint8, black to white.
+
+The order is that of DICOM PS3.3 C.11: physical values, then the window, then the polarity, each once.
+Samples without a stated window are stretched between their 0.5 and 99.5 percentiles; nothing is ever clipped by a type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+PERCENTILES = (0.5, 99.5)
+
+
+class WindowFunction(StrEnum):
+    """VOI LUT functions of PS3.3 C.11.2.1.2-3."""
+
+    LINEAR = "LINEAR"
+    LINEAR_EXACT = "LINEAR_EXACT"
+    SIGMOID = "SIGMOID"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """A window in the units of the samples."""
+
+    center: float
+    width: float
+    function: WindowFunction = WindowFunction.LINEAR
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Map values to 0..1 float32, of the same shape."""
+        values = np.asarray(values, dtype=np.float32)
+        if self.function is WindowFunction.SIGMOID:
+            exponent = np.clip(-4.0 * (values - self.center) / self.width, -60.0, 60.0)
+            return (1.0 / (1.0 + np.exp(exponent))).astype(np.float32)
+        if self.function is WindowFunction.LINEAR and self.width > 1:
+            low = self.center - 0.5 - (self.width - 1) / 2
+            span = self.width - 1
+        elif self.function is WindowFunction.LINEAR:  # width 1: a threshold (PS3.3 C.11.2.1.2.1)
+            return (values > self.center - 0.5).astype(np.float32)
+        else:
+            low, span = self.center - self.width / 2, self.width
+        return np.clip((values - low) / span, 0.0, 1.0, dtype=np.float32)
+
+
+def percentile_window(values: np.ndarray) -> Window:
+    """The window between the 0.5 and 99.5 percentiles of the finite samples; minimum to maximum if they coincide."""
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return Window(center=0.5, width=1.0, function=WindowFunction.LINEAR_EXACT)
+    low, high = (float(v) for v in np.percentile(finite, PERCENTILES))
+    if low >= high:
+        low, high = float(finite.min()), float(finite.max())
+    width = max(high - low, 1e-6)
+    return Window(center=low + width / 2, width=width, function=WindowFunction.LINEAR_EXACT)
+
+
+def to_display(values: np.ndarray, *, window: Window | None = None, inverted: bool = False) -> np.ndarray:
+    """Render samples as uint8 of the same shape.
+
+    Args:
+        values: `[H, W]` or `[H, W, 3]`. uint8 without a window is a picture already.
+        window: The window to apply; the percentile window when there is none.
+        inverted: True when the smallest value is to be white (MONOCHROME1).
+    """
+    if window is None and values.dtype == np.uint8:
+        return 255 - values if inverted else values
+    window = window or percentile_window(values)
+    unit = window.apply(np.nan_to_num(values, nan=-np.inf, posinf=np.inf, neginf=-np.inf))
+    return np.round((1.0 - unit if inverted else unit) * 255.0).astype(np.uint8)
+
+
+def describe_window(window: Window | None) -> dict[str, Any]:
+    """A JSON value that names the window in a render recipe."""
+    return asdict(window) if window else {"percentiles": list(PERCENTILES)}

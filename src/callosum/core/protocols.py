@@ -1,0 +1,49 @@
+"""What the parts expect of each other: signatures only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+
+from callosum.core.embedding import Embedding, SpaceId
+
+
+class Preprocess(Protocol):
+    """A checkpoint's way from a picture to its input.
+
+    It is a small picklable value that needs neither torch nor the weights, so that reading workers can apply it.
+    """
+
+    def __call__(self, display: UInt8[np.ndarray, "H W *C"]) -> UInt8[np.ndarray, "S S 3"]:
+        """Resize and crop a grey or colour picture to what the image tower takes, still uint8."""
+        ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Images or texts in, `Embedding` out. Weights, tokenizer, preprocessing and pooling are one thing."""
+
+    @property
+    def space(self) -> SpaceId:
+        """The space of every vector this encoder returns."""
+        ...
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Picture to tower input."""
+        ...
+
+    def encode_image(self, images: Sequence[Any], *, batch_size: int | None = None) -> Embedding:
+        """Embed pictures: paths, PIL images, uint8 or uint16 arrays `[H, W]` or `[H, W, 3]`, `Image` records."""
+        ...
+
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "N S S 3"]) -> Embedding:
+        """Embed what `preprocess` returned."""
+        ...
+
+    def encode_text(self, texts: Sequence[str]) -> Embedding:
+        """Embed sentences."""
+        ...

@@ -1,0 +1,91 @@
+"""What search, classify and index return, and how each is written as JSON (docs/formats/json.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from callosum.core.record import Answer, Attribute
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit:
+    """One row of an answer: `callosum.hit/1`. The score is raw and grows with similarity."""
+
+    rank: int
+    record_id: str
+    score: float
+    source: str
+    modality: str | None = None
+    body_part: str | None = None
+    text: str | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object, with its schema."""
+        return {"schema": "callosum.hit/1", **asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """Scores of one picture for each label: `callosum.prediction/1`. They are raw, not probabilities."""
+
+    source: str
+    scores: Mapping[str, float]
+    space: str
+
+    @property
+    def best(self) -> str:
+        """The label with the highest score."""
+        return max(self.scores, key=lambda label: self.scores[label])
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object, with its schema."""
+        return {"schema": "callosum.prediction/1", **asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Why a file was not plainly accepted: `callosum.problem/1`.
+
+    `source` is the path below the SOURCE as the caller gave it: for the caller's eyes, never for a log.
+    """
+
+    source: str
+    source_digest: str
+    answer: Answer
+    code: str
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object, with its schema."""
+        return {"schema": "callosum.problem/1", **asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestReport:
+    """What became of every file: `callosum.ingest/1`, and the problems beside it.
+
+    `accepted` and `flagged` are new images; `unchanged` counts files whose content was in the archive already.
+    """
+
+    accepted: int
+    flagged: int
+    unchanged: int
+    metadata_only: int
+    quarantined: int
+    rejected: int
+    seconds: float
+    images_per_s: float
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def skipped(self) -> int:
+        """Files that were not indexed."""
+        return self.metadata_only + self.quarantined + self.rejected
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object, with its schema; problems are lines of their own."""
+        values = {key: value for key, value in asdict(self).items() if key != "problems"}
+        return {"schema": "callosum.ingest/1", **values}

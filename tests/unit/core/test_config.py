@@ -1,0 +1,40 @@
+from dataclasses import dataclass
+
+import pytest
+
+from callosum.core.config import config_from
+from callosum.core.digest import digest_bytes, digest_file, digest_json
+from callosum.core.errors import MissingDependency, UsageError
+from callosum.core.optional import import_optional
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoupConfig:
+    salt_g: float
+    num_carrots: int = 3
+
+
+def test_known_keys() -> None:
+    assert config_from(SoupConfig, {"salt_g": 2.0}) == SoupConfig(salt_g=2.0)
+
+
+def test_a_misspelt_key_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match="num_carrots"):
+        config_from(SoupConfig, {"salt_g": 2.0, "num_carots": 1})
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(UsageError, match="salt_g"):
+        config_from(SoupConfig, {})
+
+
+def test_digests(tmp_path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, B.1
+    assert digest_file(tmp_path / "file") == digest_bytes(b"abc") == known
+    assert digest_json({"a": 1, "b": 2}) == digest_json({"b": 2, "a": 1}) != digest_json({"a": 1, "b": 3})
+
+
+def test_a_missing_package_is_named_with_its_extra() -> None:
+    with pytest.raises(MissingDependency, match=r"callosum\[moon\]"):
+        import_optional("no_such_package_anywhere", extra="moon", feature="Flying")

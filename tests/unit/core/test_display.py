@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from callosum.core.display import Window, WindowFunction, percentile_window, to_display
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "expected"),
+    [  # PS3.3 C.11.2.1.2: center 40, width 400
+        (WindowFunction.LINEAR, 40 - 0.5 - 399 / 2, 0.0),
+        (WindowFunction.LINEAR, 40 - 0.5, 0.5),
+        (WindowFunction.LINEAR, 40 - 0.5 + 399 / 2, 1.0),
+        (WindowFunction.LINEAR, 140, (140 - 39.5) / 399 + 0.5),
+        (WindowFunction.LINEAR_EXACT, -160, 0.0),
+        (WindowFunction.LINEAR_EXACT, 40, 0.5),
+        (WindowFunction.LINEAR_EXACT, 240, 1.0),
+        (WindowFunction.SIGMOID, 40, 0.5),
+        (WindowFunction.SIGMOID, 140, 1 / (1 + np.exp(-1))),
+    ],
+)
+def test_window_functions(function: WindowFunction, value: float, expected: float) -> None:
+    window = Window(center=40, width=400, function=function)
+    assert window.apply(np.array([value])) == pytest.approx(expected, abs=1e-6)
+
+
+def test_width_one_is_a_threshold() -> None:
+    window = Window(center=10, width=1)
+    assert window.apply(np.array([9.0, 10.0])).tolist() == [0.0, 1.0]
+
+
+@given(arrays(st.sampled_from([np.uint16, np.int16, np.float32]), array_shapes(min_dims=2, max_dims=2, max_side=9)))
+def test_every_array_has_a_picture_and_inversion_is_its_negative(values: np.ndarray) -> None:
+    shown = to_display(values)
+    assert shown.dtype == np.uint8
+    assert shown.shape == values.shape
+    np.testing.assert_allclose(to_display(values, inverted=True).astype(int), 255 - shown.astype(int), atol=1)
+
+
+@given(arrays(np.int16, (6, 7)))
+def test_brighter_never_becomes_darker(values: np.ndarray) -> None:
+    order = np.argsort(values.ravel(), kind="stable")
+    assert np.all(np.diff(to_display(values).ravel()[order].astype(int)) >= 0)
+
+
+def test_sixteen_bits_are_stretched_not_clipped() -> None:
+    ramp = np.linspace(0, 4095, 10_000).astype(np.uint16).reshape(100, 100)
+    shown = to_display(ramp)
+    assert len(np.unique(shown)) > 250
+    assert percentile_window(ramp).width == pytest.approx(0.99 * 4095, rel=0.01)
+
+
+def test_a_finished_picture_is_shown_as_it_is() -> None:
+    picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert to_display(picture) is picture
+    assert np.array_equal(to_display(picture, inverted=True), 255 - picture)
+
+
+def test_constant_and_empty_of_numbers() -> None:
+    assert len(np.unique(to_display(np.full((4, 4), 7, np.uint16)))) == 1
+    assert to_display(np.full((4, 4), np.nan, np.float32)).dtype == np.uint8
