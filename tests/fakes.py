@@ -1,6 +1,9 @@
 """The smallest encoder: a word is a direction, a picture is the direction of its brightness."""
 
+import os
+import signal
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,3 +50,29 @@ class FakeEncoder:
         rows = np.eye(DIM, dtype=np.float32)[list(directions)]
         rows[:, -1] += np.asarray(noise, dtype=np.float32) / 2550
         return Embedding(matrix=unit_rows(rows), space=self.space)
+
+
+@dataclass(frozen=True)
+class Trap:
+    """A source that does something to the process that reads it."""
+
+    name: str
+    action: str
+    record_id: None = None
+    text: None = None
+    patient_id: None = None
+    study_id: None = None
+    modality: None = None
+    body_part: None = None
+    split: None = None
+    attributes: tuple[()] = ()
+
+    def read_bytes(self) -> bytes:
+        if self.action == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if self.action == "raise":
+            message = "Jane Doe"
+            raise RuntimeError(message)
+        while self.action == "hang":
+            pass
+        return b""

@@ -80,6 +80,21 @@ class Refused(InputError):
         self.attributes = attributes or {}
         self.identifiers = identifiers or {}
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the parts, not the message made of them."""
+        parts = (self.answer, self.reason, self.sentence, self.attributes, self.identifiers)
+        return _refused, parts
+
+
+def _refused(
+    answer: str,
+    reason: str,
+    sentence: str,
+    attributes: dict[str, str | int | float | bool],
+    identifiers: dict[str, str],
+) -> Refused:
+    return Refused(answer, reason, sentence, attributes=attributes, identifiers=identifiers)
+
 
 class NotFound(CallosumError):
     """No archive, record or model of that name."""

@@ -61,3 +61,27 @@ def test_a_finished_picture_is_shown_as_it_is() -> None:
 def test_constant_and_empty_of_numbers() -> None:
     assert len(np.unique(to_display(np.full((4, 4), 7, np.uint16)))) == 1
     assert to_display(np.full((4, 4), np.nan, np.float32)).dtype == np.uint8
+
+
+@given(
+    arrays(st.sampled_from([np.uint8, np.int8, np.uint16, np.int16]), array_shapes(min_dims=2, max_dims=2, max_side=9))
+)
+def test_percentiles_of_narrow_integers_are_exact(values: np.ndarray) -> None:
+    counted, computed = percentile_window(values), percentile_window(values.astype(np.float64))
+    assert (counted.center, counted.width) == pytest.approx((computed.center, computed.width))
+    assert type(counted.center) is float
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+@pytest.mark.parametrize("is_inverted", [False, True])
+def test_large_pictures_are_shown_like_small_ones(dtype: type, is_inverted: bool) -> None:
+    values = np.random.default_rng(0).integers(-3000, 3000, (1024, 1024)).astype(dtype)[:, ::1]
+    window = Window(center=40, width=400)
+    large = to_display(values, window=window, inverted=is_inverted)
+    small = np.concatenate([to_display(part, window=window, inverted=is_inverted) for part in np.split(values, 16)])
+    assert np.array_equal(large, small)
+
+
+def test_extreme_values_do_not_warn() -> None:
+    values = np.array([[-3e38, 0.0], [3e38, np.inf]], np.float32)
+    assert to_display(values).tolist() == [[0, 128], [255, 255]]

@@ -1,0 +1,86 @@
+"""Bytes to `Image`: the reader is chosen by magic bytes, never by file name, and imported when it is needed.
+
+sniff          magic bytes to a format name, and the answer for formats that are not read
+refusal        the three ways to refuse, the size limits, and the guard around foreign decoders
+picture        doubts that any picture can raise, whatever file it came in
+prescan        DICOM before pydicom: where the data set begins, how it is encoded, bounded inflation
+codestream     size and precision that a JPEG or JPEG 2000 codestream announces
+dicom          DICOM header to attributes, identifiers and early answers
+dicom_header   one way to ask a header, that answers None where pydicom raises
+dicom_pixels   one frame of a DICOM file as stored, decoded by pinned plugins
+dicom_render   stored samples to physical meaning, window and polarity
+dicom_jpeg     12-bit and lossless JPEG for pydicom, through imagecodecs
+raster         PNG, JPEG, BMP, GIF and WebP
+tiff           TIFF of any sample type
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from callosum.core.digest import digest_bytes
+from callosum.data.readers.refusal import MAX_FILE_BYTES, Reason, reject, unreadable
+from callosum.data.readers.sniff import HEAD_BYTES, sniff
+
+if TYPE_CHECKING:
+    from callosum.core.record import Image
+
+READERS = {
+    "dicom": "callosum.data.readers.dicom",
+    "png": "callosum.data.readers.raster",
+    "jpeg": "callosum.data.readers.raster",
+    "bmp": "callosum.data.readers.raster",
+    "gif": "callosum.data.readers.raster",
+    "webp": "callosum.data.readers.raster",
+    "tiff": "callosum.data.readers.tiff",
+}
+"""Format name to the module whose `read_image(data, frame=...)` reads it."""
+
+
+def read(path: Path | str, *, frame: int | None = None) -> Image:
+    """Read one picture from a file.
+
+    Args:
+        path: A regular file.
+        frame: Frame of a multi-frame file, counted from 0; the middle one when not given.
+
+    Raises:
+        Refused: the file cannot be indexed; answer, code and sentence say why.
+        UsageError: `frame` is not in the file.
+    """
+    return read_bytes(read_file(Path(path)), frame=frame)
+
+
+def read_bytes(data: bytes, *, frame: int | None = None) -> Image:
+    """Read one picture from the bytes of a file; see `read`.
+
+    Raises:
+        Refused: the bytes cannot be indexed.
+        UsageError: `frame` is not in the file.
+    """
+    if len(data) > MAX_FILE_BYTES:
+        raise reject(Reason.FILE_TOO_LARGE, f"The file is larger than {MAX_FILE_BYTES >> 30} GiB.")
+    reader = importlib.import_module(READERS[sniff(data)])
+    image: Image = reader.read_image(data, frame=frame)
+    return dataclasses.replace(image, source_digest=digest_bytes(data))
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file whose first bytes are of a format that is read.
+
+    Raises:
+        Refused: it cannot be opened (`UNREADABLE`), is too large, or is of another format.
+    """
+    try:
+        if not path.is_file():  # a pipe or a device would block the run
+            raise unreadable()
+        if path.stat().st_size > MAX_FILE_BYTES:
+            with path.open("rb") as stream:
+                sniff(stream.read(HEAD_BYTES))
+            raise reject(Reason.FILE_TOO_LARGE, f"The file is larger than {MAX_FILE_BYTES >> 30} GiB.")
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable() from error

@@ -1,0 +1,244 @@
+"""DICOM files: the header becomes attributes and identifiers, and what cannot be a picture is answered early.
+
+Attributes come from a fixed list of coded elements; free text, dates and names are never among them. The four
+identifiers go to `Image.identifiers` and nowhere else.
+
+Objects that carry pixels are pictures (RT dose and parametric maps included), with one exception: a segmentation is
+a mask of another picture, so it is METADATA_ONLY.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pydicom import config, dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileMetaDataset
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from callosum.core.errors import Refused
+from callosum.core.record import Attribute, Flag, Image
+from callosum.data.readers.dicom_header import as_code, as_float, as_floats, as_int, as_text, items
+from callosum.data.readers.dicom_pixels import (
+    PHOTOMETRICS,
+    PixelLayout,
+    decode_frame,
+    decoder_name,
+    decoder_plugin,
+    pixel_keyword,
+    pixel_layout,
+)
+from callosum.data.readers.dicom_render import render
+from callosum.data.readers.picture import choose_frame, picture_flags
+from callosum.data.readers.prescan import Layout, lay_out
+from callosum.data.readers.refusal import Reason, guard, metadata_only, quarantine, reject
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_UNDEFINED = 0xFFFFFFFF
+_CODES = {
+    "modality": "Modality",
+    "view_position": "ViewPosition",
+    "burned_in_annotation": "BurnedInAnnotation",
+}
+NUMBERS = (
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PlanarConfiguration",
+)
+_IDENTIFIERS = {
+    "patient_id": "PatientID",
+    "study_uid": "StudyInstanceUID",
+    "series_uid": "SeriesInstanceUID",
+    "instance_uid": "SOPInstanceUID",
+}
+_IMAGES_BY_ANOTHER_NAME = ("RT Dose Storage", "Parametric Map Storage", "Enhanced US Volume Storage")
+_FIRST_PIXEL_TAG = 0x7FE00000
+_NO_PREAMBLE = Flag(code="NO_PREAMBLE", sentence="The preamble is missing; the data set was found all the same.")
+_MASKS = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
+"""Segmentation Storage and Label Map Segmentation Storage."""
+
+
+def read_image(data: bytes, *, frame: int | None = None) -> Image:
+    """Read one frame of a DICOM file.
+
+    Raises:
+        Refused: the header or the pixels cannot be used; the refusal carries what the header still told.
+        UsageError: `frame` is not in the file.
+    """
+    with _quiet(), guard(quarantine(Reason.HEADER_INVALID, "Its header cannot be read.")):
+        layout = lay_out(data)
+        dataset = dcmread(io.BytesIO(layout.data), force=not layout.has_meta)
+        flags = [] if layout.has_preamble else [_NO_PREAMBLE]
+        flags += _settle_transfer_syntax(dataset, layout)
+        attributes = _attributes(dataset)
+        identifiers = {name: text for name, keyword in _IDENTIFIERS.items() if (text := as_text(dataset, keyword))}
+        try:
+            _check_object(dataset, len(layout.data))
+            pixels = pixel_layout(dataset, {key: as_int(dataset, key) for key in NUMBERS}, _photometric(dataset))
+            return _read_frame(dataset, pixels, frame, flags, attributes, identifiers)
+        except Refused as refused:
+            raise Refused(
+                refused.answer,
+                refused.reason,
+                refused.sentence,
+                attributes=attributes,
+                identifiers=identifiers,
+            ) from refused
+
+
+def _read_frame(
+    dataset: Dataset,
+    layout: PixelLayout,
+    frame: int | None,
+    flags: list[Flag],
+    attributes: dict[str, Attribute],
+    identifiers: dict[str, str],
+) -> Image:
+    index, chosen = choose_frame(frame, layout.num_frames)
+    stored, decoded = decode_frame(dataset, layout, index)
+    rendered = render(stored, dataset, layout, index)
+    if attributes.get("burned_in_annotation") == "YES":
+        chosen.append(Flag(code="BURNED_IN_ANNOTATION", sentence="The file says that text is burned into the picture."))
+    return Image(
+        pixels=rendered.pixels,
+        unit=rendered.unit,
+        window=rendered.window,
+        inverted=rendered.inverted,
+        attributes=attributes | {"num_frames": layout.num_frames, "frame": index},
+        identifiers=identifiers,
+        flags=(*flags, *chosen, *decoded, *rendered.flags, *picture_flags(rendered.pixels)),
+        decoder=decoder_name(decoder_plugin(layout.transfer_syntax)[1]),
+    )
+
+
+def _settle_transfer_syntax(dataset: Dataset, layout: Layout) -> list[Flag]:
+    """Fill in a missing Transfer Syntax UID from how pydicom found the data set encoded.
+
+    Only native pixels can be read on such a guess, and only when their length then fits (`pixel_layout`).
+    """
+    if layout.transfer_syntax:
+        return []
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = FileMetaDataset()
+    is_implicit, is_little = dataset.original_encoding
+    native = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else native
+    return [Flag(code="NO_META", sentence="The file does not state its transfer syntax; it was found by trial.")]
+
+
+def _check_object(dataset: Dataset, num_bytes: int) -> None:
+    """Answer for everything that is not a complete object with pixels of a syntax that is decoded.
+
+    Raises:
+        Refused: `LENGTH_OVERRUN`, `TRUNCATED`, `TRUNCATED_HEADER`, `NOT_AN_IMAGE_OBJECT`, `NO_PIXELS`, `NO_META`
+            or `TS_UNSUPPORTED`.
+    """
+    keyword = pixel_keyword(dataset)
+    name = _sop_name(dataset)
+    is_image = "Image" in name or name in _IMAGES_BY_ANOTHER_NAME or (not name and "Rows" in dataset)
+    _check_end(dataset, num_bytes, must_be_complete=bool(keyword) or is_image or not name)
+    if not keyword and is_image:
+        raise metadata_only(Reason.NO_PIXELS, "An image object without pixels.")
+    if not keyword or _sop_uid(dataset) in _MASKS:
+        raise metadata_only(
+            Reason.NOT_AN_IMAGE_OBJECT, f"A DICOM object without a picture: {name or 'class not stated'}."
+        )
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    try:
+        get_decoder(syntax)
+    except NotImplementedError as error:
+        raise metadata_only(Reason.TS_UNSUPPORTED, "Its transfer syntax is not one that is decoded.") from error
+    if dataset[keyword].is_undefined_length and not syntax.is_encapsulated:
+        raise quarantine(Reason.NO_META, "Compressed pixels, and no statement of how they are compressed.")
+    decoder_plugin(syntax)
+
+
+def _check_end(dataset: Dataset, num_bytes: int, *, must_be_complete: bool) -> None:
+    """Only the last element can be cut, and pydicom does not say so; it also drops a last one it cannot finish."""
+    tag = next(reversed(list(dataset.keys())), None)
+    if tag is None:
+        raise quarantine(Reason.TRUNCATED_HEADER, "The file ends before its data set begins.")
+    last = dataset.get_item(tag)
+    if not isinstance(last, RawDataElement) or last.length == _UNDEFINED or last.value is None:
+        return
+    if len(last.value) < last.length and tag >= _FIRST_PIXEL_TAG:
+        raise quarantine(Reason.TRUNCATED, "The pixels end early.")
+    if last.length > num_bytes:
+        raise reject(Reason.LENGTH_OVERRUN, "An element is longer than the file.")
+    end = last.value_tell + last.length
+    if end != num_bytes and not pixel_keyword(dataset) and must_be_complete:
+        raise quarantine(Reason.TRUNCATED_HEADER, "The file ends inside an element.")
+
+
+def _attributes(dataset: Dataset) -> dict[str, Attribute]:
+    """What is known about the image, from coded elements only."""
+    found: dict[str, Attribute] = {name: as_code(dataset, keyword) for name, keyword in _CODES.items()}
+    found["body_part"] = as_code(dataset, "BodyPartExamined").lower()
+    found["laterality"] = as_code(dataset, "ImageLaterality") or as_code(dataset, "Laterality")
+    sex = as_code(dataset, "PatientSex")
+    found["patient_sex"] = sex if sex in ("M", "F", "O") else ""
+    found["sop_class"] = _sop_name(dataset)
+    found["photometric"] = _photometric(dataset)
+    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    found["transfer_syntax"] = syntax.name if syntax.is_transfer_syntax else ""
+    numbers = {
+        "rows": as_int(dataset, "Rows"),
+        "columns": as_int(dataset, "Columns"),
+        "bits_stored": as_int(dataset, "BitsStored"),
+        "slice_thickness_mm": as_float(_measures(dataset), "SliceThickness"),
+    }
+    spacing = as_floats(_measures(dataset), "PixelSpacing") or as_floats(dataset, "ImagerPixelSpacing")
+    if len(spacing) == 2:
+        numbers["spacing_row_mm"], numbers["spacing_column_mm"] = spacing
+    return {name: value for name, value in (found | numbers).items() if value not in (None, "")}
+
+
+def _measures(dataset: Dataset) -> Dataset:
+    """Where Pixel Spacing is: the data set, or the shared functional groups of an enhanced object."""
+    if "PixelSpacing" not in dataset:
+        for group in items(dataset, "SharedFunctionalGroupsSequence")[:1]:
+            return next(iter(items(group, "PixelMeasuresSequence")), dataset)
+    return dataset
+
+
+def _photometric(dataset: Dataset) -> str:
+    text = as_text(dataset, "PhotometricInterpretation")
+    return text if text in PHOTOMETRICS else ""
+
+
+def _sop_uid(dataset: Dataset) -> str:
+    return as_text(dataset, "SOPClassUID") or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+
+
+def _sop_name(dataset: Dataset) -> str:
+    """Name of the SOP class; empty when missing or private."""
+    uid = UID(_sop_uid(dataset))
+    return uid.name if uid.name != uid else ""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep pydicom from validating, warning and logging: its messages quote values, which may be names."""
+    logger, settings = logging.getLogger("pydicom"), config.settings
+    propagate, mode = logger.propagate, settings.reading_validation_mode
+    logger.propagate, settings.reading_validation_mode = False, config.IGNORE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.propagate, settings.reading_validation_mode = propagate, mode

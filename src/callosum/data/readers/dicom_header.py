@@ -1,0 +1,81 @@
+"""One way to ask a DICOM header: a value, or None when it is missing or cannot be read.
+
+pydicom converts an element when it is first touched, and a damaged one raises then; a header question must not.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
+
+
+def raw_value(dataset: Dataset, keyword: str) -> Any:
+    """The value as pydicom gives it; None when missing, empty or unreadable."""
+    try:
+        value = dataset.get(keyword)
+    except RecursionError:
+        raise
+    except Exception:
+        return None
+    return None if value is None or (isinstance(value, (str, bytes)) and not value) else value
+
+
+def first_value(dataset: Dataset, keyword: str) -> Any:
+    """The first of several values."""
+    value = raw_value(dataset, keyword)
+    if hasattr(value, "append"):
+        return value[0] if len(value) else None
+    return value
+
+
+def as_int(dataset: Dataset, keyword: str) -> int | None:
+    """A whole number."""
+    value = first_value(dataset, keyword)
+    try:
+        return None if value is None else int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def as_float(dataset: Dataset, keyword: str) -> float | None:
+    """A finite number."""
+    value = first_value(dataset, keyword)
+    try:
+        number = math.nan if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def as_floats(dataset: Dataset, keyword: str) -> list[float]:
+    """All numbers of an element; empty when one of them is not a finite number."""
+    value = raw_value(dataset, keyword)
+    try:
+        numbers = [float(one) for one in (value if hasattr(value, "append") else [value])]
+    except (TypeError, ValueError, OverflowError):
+        return []
+    return numbers if all(math.isfinite(number) for number in numbers) else []
+
+
+def as_text(dataset: Dataset, keyword: str) -> str:
+    """Text without surrounding space; empty when missing."""
+    value = first_value(dataset, keyword)
+    return "" if value is None else str(value).strip(" \0")
+
+
+def as_code(dataset: Dataset, keyword: str) -> str:
+    """A Code String (PS3.5 6.2); empty when it is not one, for what is not a code may be a name."""
+    text = as_text(dataset, keyword)
+    return text if _CODE.fullmatch(text) else ""
+
+
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """Items of a sequence; empty when missing or not a sequence."""
+    value = raw_value(dataset, keyword)
+    return [item for item in value if hasattr(item, "get_item")] if hasattr(value, "append") else []
