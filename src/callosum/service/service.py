@@ -1,0 +1,106 @@
+"""Service: what can be asked of one archive. The command line is a skin over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from callosum.archive.archive import CARD, Archive
+from callosum.core.errors import UsageError
+from callosum.core.protocols import Encoder
+from callosum.core.result import Hit, IngestReport
+from callosum.data.sources import Source
+from callosum.search.searcher import Searcher, more_like
+from callosum.service.encoders import load_encoder
+from callosum.service.ingest import IngestConfig, Progress, ingest, inspect
+
+DEFAULT_MODEL = "starter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A question: exactly one of a text, a picture or a record of the archive.
+
+    Attributes:
+        text: A sentence.
+        image: A file.
+        like: The id of a record.
+        k: How many hits.
+        where: SQL condition over columns and attributes.
+    """
+
+    text: str | None = None
+    image: Path | None = None
+    like: str | None = None
+    k: int = 10
+    where: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a question that is none, or several at once."""
+        if sum(part is not None for part in (self.text, self.image, self.like)) != 1:
+            message = "A search needs exactly one of a text, an image and a record id."
+            raise UsageError(message, hint="Give TEXT, --image FILE or --like RECORD_ID.")
+        if self.text is not None and not self.text.strip():
+            message = "The text to search for is empty."
+            raise UsageError(message)
+        if self.k < 1:
+            message = f"A search returns at least one hit; k is {self.k}."
+            raise UsageError(message)
+
+
+class Service:
+    """One archive, and the encoder of its space."""
+
+    def __init__(self, path: str | Path, *, model: str | None = None) -> None:
+        """Name the archive.
+
+        Args:
+            path: The archive's folder; it need not exist before `index`.
+            model: The checkpoint for a new archive; an existing one has its own, and another is refused.
+        """
+        self._path = Path(path)
+        self._model = model
+
+    @cached_property
+    def archive(self) -> Archive:
+        """The archive, which must exist."""
+        return Archive.open(self._path)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder of the archive's space; the chosen or default one where there is no space yet."""
+        space = self.archive.space if (self._path / CARD).exists() else None
+        return load_encoder(self._model or (space.name if space else DEFAULT_MODEL))
+
+    def index(
+        self,
+        sources: Iterable[Source],
+        *,
+        config: IngestConfig | None = None,
+        is_dry_run: bool = False,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> IngestReport:
+        """Add files to the archive, which is made if there is none; see `service.ingest`."""
+        if is_dry_run:
+            return inspect(sources, config=config, on_progress=on_progress)
+        if (self._path / CARD).exists():
+            archive = self.archive
+        else:
+            archive = Archive.create(self._path, space=self.encoder.space)
+        return ingest(archive, sources, self.encoder, config=config, on_progress=on_progress)
+
+    def search(self, query: Query) -> list[Hit]:
+        """The best hits of a question, best first."""
+        if query.like is not None:
+            return more_like(self.archive, query.like, k=query.k, where=query.where)
+        searcher = Searcher(self.archive, self.encoder)
+        if query.text is not None:
+            return searcher.by_text(query.text, k=query.k, where=query.where)
+        return searcher.by_image(query.image, k=query.k, where=query.where)
+
+    def show(self, record_id: str) -> dict[str, Any]:
+        """Everything that the archive keeps of one image."""
+        return self.archive.get(record_id)

@@ -1,0 +1,158 @@
+"""Ingest with real worker processes, real files and the fake encoder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from callosum.archive.archive import Archive
+from callosum.core.errors import MissingDependency, SpaceMismatch
+from callosum.core.record import Answer
+from callosum.data.sources import Source, iter_sources
+from callosum.service.ingest import IngestConfig, Progress, ingest, inspect
+from callosum.service.worker import Job, Unreadable
+from callosum.service.workers import Workers, WorkersConfig
+from tests.fakes import FakeEncoder, FakePreprocess, Trap
+
+JOB = Job(preprocess=FakePreprocess(), known=np.empty(0, dtype="S32"), key=b"key")
+
+
+def run(path: Path, folder: Path, encoder: FakeEncoder, **config: object):
+    archive = Archive.open(path) if path.exists() else Archive.create(path)
+    return archive, ingest(archive, iter_sources([folder]), encoder, config=IngestConfig(**config))
+
+
+def test_every_file_has_an_answer(tmp_path: Path, shades: Path, encoder: FakeEncoder) -> None:
+    archive, report = run(tmp_path / "a", shades, encoder)
+    assert report.accepted + report.flagged == archive.count() == 5
+    assert (report.rejected, report.skipped) == (1, 1)
+    refused = [p for p in report.problems if p.answer is Answer.REJECT]
+    assert [p.source for p in refused] == ["notes.txt"]
+    assert refused[0].code == "NOT_AN_IMAGE"
+    assert len(refused[0].source_digest) == 64
+    assert archive.search(encoder.encode_text(["bright"]), k=1)[0].source == "bright.png"
+    assert archive.search(encoder.encode_text(["white"]), k=1)[0].source == "deep/white.png"
+
+
+def test_a_second_run_adds_nothing(tmp_path: Path, shades: Path, encoder: FakeEncoder) -> None:
+    _, first = run(tmp_path / "a", shades, encoder)
+    archive, second = run(tmp_path / "a", shades, encoder)
+    assert archive.count() == 5
+    assert (second.accepted, second.flagged, second.unchanged, second.rejected) == (0, 0, 5, 1)
+    assert first.unchanged == 0
+
+
+def test_a_resumed_run_repeats_refusals_without_reading_again(
+    tmp_path: Path, shades: Path, encoder: FakeEncoder
+) -> None:
+    run(tmp_path / "a", shades, encoder)
+    archive, resumed = run(tmp_path / "a", shades, encoder, is_resumed=True)
+    assert (resumed.unchanged, resumed.rejected) == (5, 1)
+    assert [(p.source, p.code) for p in resumed.problems] == [("notes.txt", "NOT_AN_IMAGE")]
+    assert len(archive.refusals()) == 1
+
+
+def test_the_same_content_twice_is_one_image(tmp_path: Path, shades: Path, encoder: FakeEncoder) -> None:
+    (shades / "copy.png").write_bytes((shades / "grey.png").read_bytes())
+    archive, report = run(tmp_path / "a", shades, encoder)
+    assert archive.count() == 5
+    assert report.unchanged == 1
+
+
+def test_progress_counts_what_is_acknowledged(tmp_path: Path, shades: Path, encoder: FakeEncoder) -> None:
+    archive = Archive.create(tmp_path / "a")
+    seen: list[tuple[int, int]] = []
+
+    def on_progress(progress: Progress) -> None:
+        seen.append((progress.num_images, Archive.open(tmp_path / "a").count()))
+
+    ingest(
+        archive,
+        iter_sources([shades]),
+        encoder,
+        config=IngestConfig(batch_size=1, commit_size=1),
+        on_progress=on_progress,
+    )
+    assert len(seen) >= 5
+    assert all(claimed == stored for claimed, stored in seen)
+    assert seen[-1] == (5, 5)
+
+
+def test_an_archive_of_another_space_is_refused_before_reading(
+    tmp_path: Path, shades: Path, encoder: FakeEncoder
+) -> None:
+    run(tmp_path / "a", shades, encoder)
+    with pytest.raises(SpaceMismatch):
+        run(tmp_path / "a", shades, FakeEncoder("stranger.v1"))
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path, shades: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    report = inspect(iter_sources([shades]))
+    assert report.accepted + report.flagged == 5
+    assert report.rejected == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def traps(shades: Path) -> Iterator[Source]:
+    files = list(iter_sources([shades]))
+    yield from files[:2]
+    yield Trap("crash.dcm", "crash")  # type: ignore[misc]
+    yield Trap("hang.dcm", "hang")  # type: ignore[misc]
+    yield Trap("bug.dcm", "raise")  # type: ignore[misc]
+    yield from files[2:]
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_a_crash_and_a_hang_are_answers_and_the_run_goes_on(shades: Path, num_workers: int) -> None:
+    config = WorkersConfig(num_workers=num_workers, timeout_s=3.0)
+    with Workers(JOB, config) as workers:
+        outcomes = list(workers.results(traps(shades)))
+    lost = {o.source: o for o in outcomes if isinstance(o, Unreadable) and o.answer is Answer.QUARANTINE}
+    assert {name: outcome.code for name, outcome in lost.items()} == {
+        "crash.dcm": "DECODER_CRASHED",
+        "hang.dcm": "TIMEOUT",
+        "bug.dcm": "UNEXPECTED_ERROR",
+    }
+    assert "Jane" not in lost["bug.dcm"].sentence, "what an unknown error says may name a patient"
+    assert len(outcomes) == 9
+
+
+def test_leaving_early_stops_every_process(shades: Path) -> None:
+    def endless() -> Iterator[Source]:
+        while True:
+            yield from iter_sources([shades])
+
+    with Workers(JOB, WorkersConfig(num_workers=2)) as workers:
+        results = workers.results(endless())
+        for _ in range(10):
+            next(results)
+    assert not any(thread.is_alive() for thread in workers._threads)
+
+
+def test_an_error_while_walking_reaches_the_caller() -> None:
+    def broken() -> Iterator[Source]:
+        message = "the disk is gone"
+        raise OSError(message)
+        yield
+
+    with pytest.raises(OSError, match="disk"), Workers(JOB) as workers:
+        list(workers.results(broken()))
+
+
+class _Unloadable:
+    """Preprocessing that the reading process cannot import."""
+
+    def __reduce__(self) -> tuple[object, tuple[()]]:
+        return (_never_there, ())
+
+
+def _never_there() -> None:
+    raise AssertionError
+
+
+def test_a_reader_that_cannot_start_is_an_error_not_an_answer(shades: Path) -> None:
+    job = Job(preprocess=_Unloadable(), known=np.empty(0, dtype="S32"), key=b"")  # type: ignore[arg-type]
+    with pytest.raises(MissingDependency, match="could not start"), Workers(job) as workers:
+        list(workers.results(iter_sources([shades])))
