@@ -9,51 +9,59 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
-from enum import StrEnum
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from callosum.archive.commit import Synced, write_atomically
-from callosum.archive.entry import Entry, entry_from_image
-from callosum.archive.schema import FORMAT, attributes_from, images_schema, images_table, new_columns, refused_schema
+from callosum.archive.commit import Synced, make_folder, write_atomically
+from callosum.archive.entry import Added, Entry, Stored, entry_from_image
+from callosum.archive.schema import (
+    FORMAT,
+    attributes_from,
+    fit_attributes,
+    images_schema,
+    images_table,
+    refused_schema,
+)
+from callosum.archive.tables import (
+    damaged,
+    existing_table,
+    first_of_each,
+    num_fragments,
+    sql_list,
+    text_array,
+    text_rows,
+    vector_array,
+)
 from callosum.core.embedding import Embedding, SpaceId
-from callosum.core.errors import CallosumError, InputError, NotFound, UsageError
+from callosum.core.errors import ArchiveBusy, InputError, NotFound, UsageError
 from callosum.core.record import Answer, Image
 from callosum.core.result import Hit, Problem
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 CARD = "archive.json"
-MAX_FRAGMENTS = 64
+LOCK = ".lock"
+MAX_FRAGMENTS = 256
 """Commits after which small files are merged: a scan over hundreds of fragments is several times slower."""
 _HIDDEN = {"vector", "text_vector", "thumbnail"}
-
-
-class Stored(StrEnum):
-    """What became of a record that was added."""
-
-    NEW = "new"
-    SAME = "same"
-    CONFLICT = "conflict"
 
 
 class Archive:
     """Images, their vectors and attributes, in one space. Use `Archive.create` or `Archive.open`."""
 
     def __init__(self, path: Path, card: dict[str, Any]) -> None:
+        import filelock
         import lancedb
 
         self.path = path
         self._card = card
         self._db = lancedb.connect(path)
         self._synced = Synced(path)
-        tables = set(self._db.list_tables().tables)
-        self._images = self._db.open_table("images") if "images" in tables else None
-        self._refused = self._db.open_table("refused") if "refused" in tables else None
+        self._lock = filelock.FileLock(path / LOCK, blocking=False)
+        self._images = existing_table(self._db, path, "images")
+        self._refused = existing_table(self._db, path, "refused")
 
     @classmethod
     def create(cls, path: str | Path, *, space: SpaceId | None = None) -> Archive:
@@ -67,10 +75,10 @@ class Archive:
             UsageError: the folder holds something already.
         """
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(not p.name.startswith(f".{CARD}.") for p in path.iterdir())):
             message = "An archive is made in a new or empty folder; this one holds something."
             raise UsageError(message, hint="Open it, or choose another folder.")
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         card: dict[str, Any] = {"format": FORMAT, "key": secrets.token_hex(32)}
         if space is not None:
             card["space"] = space.to_json()
@@ -91,13 +99,33 @@ class Archive:
         except (FileNotFoundError, NotADirectoryError):
             message = "There is no archive in this folder."
             raise NotFound(message, hint="Make one with: callosum index ARCHIVE SOURCE.") from None
-        except ValueError as error:
-            message = f"The archive's {CARD} is not JSON."
+        except (ValueError, OSError) as error:
+            message = f"The archive's {CARD} cannot be read as JSON."
             raise InputError(message, hint="Restore it from a backup.") from error
-        if card.get("format") != FORMAT:
-            message = f"This version reads archives of format {FORMAT}; this one is {card.get('format')!r}."
-            raise InputError(message)
+        if not isinstance(card, dict) or card.get("format") != FORMAT or not isinstance(card.get("key"), str):
+            found = card.get("format") if isinstance(card, dict) else None
+            message = f"This version reads archives of format {FORMAT} with a key; found format {found!r}."
+            raise InputError(message, hint="Restore it from a backup, or use the version that wrote it.")
         return cls(path, card)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the right to write; `add` and `refuse` take it for themselves, a run takes it once.
+
+        Raises:
+            ArchiveBusy: another process has it.
+        """
+        import filelock
+
+        try:
+            lock = self._lock.acquire()
+        except filelock.Timeout:
+            message = "Another process is writing to this archive."
+            raise ArchiveBusy(message, hint="Wait until it has ended, then give the command again.") from None
+        with lock:
+            if self._lock.lock_counter == 1:
+                self._refresh()
+            yield
 
     @property
     def space(self) -> SpaceId | None:
@@ -113,7 +141,7 @@ class Archive:
         """Number of images, or of those that a filter admits."""
         if self._images is None:
             return 0
-        with self._explained():
+        with self._explained(where):
             return int(self._images.count_rows(where))
 
     def add(
@@ -122,54 +150,70 @@ class Archive:
         embedding: Embedding,
         *,
         texts: Embedding | None = None,
-    ) -> list[Stored]:
+        sources: Sequence[str] = (),
+    ) -> list[Added]:
         """Write images and their vectors; when it returns they are on the disk. An image that is there stays as it is.
 
         Args:
             records: Entries, or images as `callosum.read` returns them.
             embedding: One row per record.
-            texts: Vectors of report texts; their ids are the record ids they belong to.
+            texts: Vectors of the records' texts: one row per record that has a text, in their order.
+            sources: Where images come from, one each, as hits shall show it; not for entries, which know.
 
         Returns:
-            For each record: new, the same content as one that is there, or in conflict: an id that another content has.
+            What became of each record.
 
         Raises:
             SpaceMismatch: the vectors are not of this archive's space.
+            ArchiveBusy: another process is writing.
         """
+        names = list(sources) or [""] * len(records)
         entries = [
-            r if isinstance(r, Entry) else entry_from_image(r, source="").pseudonymous(self.key) for r in records
+            record if isinstance(record, Entry) else entry_from_image(record, source=name).pseudonymous(self.key)
+            for record, name in zip(records, names, strict=True)
         ]
-        if len(entries) != len(embedding):
-            message = f"{len(entries)} records need as many vectors; found {len(embedding)}."
+        num_texts = sum(1 for entry in entries if entry.text)
+        if len(entries) != len(embedding) or (texts is not None and len(texts) != num_texts):
+            message = f"{len(entries)} records, {num_texts} with a text, need as many vectors of each kind."
             raise InputError(message)
         for vectors in (embedding, texts):
             if vectors is not None:
                 self.require_space(vectors.space)
-        self._adopt(embedding.space, dim=embedding.matrix.shape[1])
-        stored = self._sort_out(entries)
+        with self.writing():
+            return self._add(entries, embedding, texts)
+
+    def _add(self, entries: Sequence[Entry], embedding: Embedding, texts: Embedding | None) -> list[Added]:
+        dim = embedding.matrix.shape[1]
+        self._adopt(embedding.space, dim=dim)
+        stored = self.sort_out(entries)
         fresh = [n for n, answer in enumerate(stored) if answer is Stored.NEW]
         if not fresh:
-            return stored
-        entries = [entries[n] for n in fresh]
-        if missing := new_columns([entry.attributes for entry in entries], self._table.schema):
-            self._table.add_columns(missing)
+            return [Added(stored=answer) for answer in stored]
+        fitted, new = fit_attributes([entries[n] for n in fresh], self._table.schema)
+        if new:
+            self._table.add_columns(new)
+        rows = text_rows(entries, texts)
         table = images_table(
-            entries,
+            fitted,
             self._table.schema,
             space=str(embedding.space),
-            vectors=_vector_array(embedding.matrix[fresh]),
-            text_vectors=_text_array(entries, texts, embedding.matrix.shape[1]),
+            vectors=vector_array(embedding.matrix[fresh]),
+            text_vectors=text_array([rows[n] for n in fresh], dim),
         )
         self._table.add(table)
         self._synced.flush()
-        return stored
+        kept = dict(zip(fresh, fitted, strict=True))
+        return [
+            Added(stored=answer, is_fitted=n not in kept or len(kept[n].attributes) == len(entries[n].attributes))
+            for n, answer in enumerate(stored)
+        ]
 
     def refuse(self, problems: Sequence[Problem], *, attributes: Sequence[dict[str, Any]] = ()) -> None:
         """Remember files that were not indexed: digest, answer, code and sentence; never the path."""
         import pyarrow as pa
 
-        rows = [
-            {
+        rows = {
+            problem.source_digest: {
                 "source_digest": problem.source_digest,
                 "answer": str(problem.answer),
                 "code": problem.code,
@@ -177,11 +221,15 @@ class Archive:
                 "attributes": json.dumps(known),
             }
             for problem, known in zip(problems, attributes or [{}] * len(problems), strict=True)
-        ]
-        if rows:
+        }
+        if not rows:
+            return
+        with self.writing():
             if self._refused is None:
-                self._refused = self._db.create_table("refused", schema=refused_schema())
-            self._refused.add(pa.Table.from_pylist(rows, schema=refused_schema()))
+                self._refused = self._db.create_table("refused", schema=refused_schema(), mode="overwrite")
+            table = pa.Table.from_pylist(list(rows.values()), schema=refused_schema())
+            merge = self._refused.merge_insert("source_digest").when_matched_update_all().when_not_matched_insert_all()
+            merge.execute(table)
             self._synced.flush()
 
     def refusals(self) -> dict[str, Problem]:
@@ -233,7 +281,7 @@ class Archive:
             return []
         column = "vector" if by == "image" else "text_vector"
         columns = [name for name in self._table.schema.names if name not in _HIDDEN]
-        with self._explained():
+        with self._explained(where):
             search = self._table.search(query.matrix[0], vector_column_name=column).distance_type("cosine")
             if where:
                 search = search.where(where, prefilter=True)
@@ -247,7 +295,7 @@ class Archive:
             NotFound: no image has this id.
         """
         if self._images is not None:
-            rows = self._table.search().where(f"record_id IN {_sql_list({record_id})}").limit(1).to_arrow().to_pylist()
+            rows = self._table.search().where(f"record_id IN {sql_list({record_id})}").limit(1).to_arrow().to_pylist()
             if rows:
                 return {**rows[0], "attributes": attributes_from(rows[0])}
         message = "No image of this archive has that record id."
@@ -269,20 +317,26 @@ class Archive:
 
     def compact(self) -> None:
         """Merge the small files of many commits when there are more than `MAX_FRAGMENTS`."""
-        if self._images is not None and self._num_fragments > MAX_FRAGMENTS:
-            self._table.optimize()
+        with self.writing():
+            for table in (self._images, self._refused):
+                if table is not None and num_fragments(table) > MAX_FRAGMENTS:
+                    table.optimize()
             self._synced.flush()
 
     @property
-    def _num_fragments(self) -> int:
-        return int(self._table.stats()["fragment_stats"]["num_fragments"])
-
-    @property
     def _table(self) -> Any:
-        if self._images is None:
-            message = "The archive has no images yet."
-            raise CallosumError(message)
+        assert self._images is not None, "the table of images exists"
         return self._images
+
+    def _refresh(self) -> None:
+        """See what other processes have written since, and flush what they may not have."""
+        for name in ("images", "refused"):
+            if (table := getattr(self, f"_{name}")) is None:
+                setattr(self, f"_{name}", existing_table(self._db, self.path, name))
+            else:
+                table.checkout_latest()
+        self._card = json.loads((self.path / CARD).read_bytes())
+        self._synced.flush()
 
     def _adopt(self, space: SpaceId, *, dim: int) -> None:
         """Make the archive one of this space and width, if it has none yet."""
@@ -290,13 +344,13 @@ class Archive:
             self._card = {**self._card, "space": space.to_json()}
             write_atomically(self.path / CARD, json.dumps(self._card, indent=1).encode())
         if self._images is None:
-            self._images = self._db.create_table("images", schema=images_schema(dim))
+            self._images = self._db.create_table("images", schema=images_schema(dim), mode="overwrite")
 
-    def _sort_out(self, entries: Sequence[Entry]) -> list[Stored]:
+    def sort_out(self, entries: Sequence[Entry]) -> list[Stored]:
         """What becomes of each entry: new, the same content as a row that is there, or a taken id."""
-        if not entries:
-            return []
-        keys, ids = (_sql_list({getattr(e, name) for e in entries}) for name in ("source_digest", "record_id"))
+        if not entries or self._images is None:
+            return first_of_each(entries, digests=set(), taken=set())
+        keys, ids = (sql_list({getattr(e, name) for e in entries}) for name in ("source_digest", "record_id"))
         known = (
             self._table.search()
             .where(f"source_digest IN {keys} OR record_id IN {ids}")
@@ -304,35 +358,19 @@ class Archive:
             .to_arrow()
         )
         digests, taken = set(known["source_digest"].to_pylist()), set(known["record_id"].to_pylist())
-        stored = []
-        for entry in entries:
-            if entry.source_digest in digests:
-                stored.append(Stored.SAME)
-            elif entry.record_id in taken:
-                stored.append(Stored.CONFLICT)
-            else:
-                stored.append(Stored.NEW)
-                digests.add(entry.source_digest)
-                taken.add(entry.record_id)
-        return stored
+        return first_of_each(entries, digests=digests, taken=taken)
 
-    def _explained(self) -> _Explained:
-        return _Explained(self._table.schema.names)
-
-
-class _Explained:
-    """Turns an engine's complaint about a filter into one that names the columns there are."""
-
-    def __init__(self, columns: list[str]) -> None:
-        self._columns = [name for name in columns if name not in _HIDDEN]
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (ValueError, RuntimeError, OSError)):
+    @contextmanager
+    def _explained(self, where: str | None) -> Iterator[None]:
+        """Turn an engine's complaint into one that names the columns there are, or says that files are damaged."""
+        try:
+            yield
+        except (ValueError, RuntimeError, OSError) as error:
+            if where is None:
+                raise damaged() from error
+            columns = ", ".join(name for name in self._table.schema.names if name not in _HIDDEN)
             message = "The filter is not SQL over the columns of this archive."
-            hint = f"Columns: {', '.join(self._columns)}. Example: modality = 'CT' AND body_part = 'chest'."
+            hint = f"Columns: {columns}. Example: modality = 'CT' AND body_part = 'chest'."
             raise UsageError(message, hint=hint) from error
 
 
@@ -347,21 +385,3 @@ def _hit(row: dict[str, Any], *, rank: int, score: float) -> Hit:
         text=row["text"],
         attributes=attributes_from(row),
     )
-
-
-def _vector_array(matrix: np.ndarray) -> pa.Array:
-    import pyarrow as pa
-
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix).ravel()), matrix.shape[1])
-
-
-def _text_array(entries: Sequence[Entry], texts: Embedding | None, dim: int) -> pa.Array:
-    import pyarrow as pa
-
-    rows = {} if texts is None else dict(zip(texts.ids, texts.matrix, strict=True))
-    return pa.array([rows.get(entry.record_id) for entry in entries], pa.list_(pa.float32(), dim))
-
-
-def _sql_list(values: set[str]) -> str:
-    quoted = ("'" + value.replace("'", "''") + "'" for value in sorted(values))
-    return f"({', '.join(quoted)})"

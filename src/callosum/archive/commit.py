@@ -12,13 +12,15 @@ from pathlib import Path
 
 
 class Synced:
-    """Flushes each file below a folder once; files of Lance tables are never rewritten under the same name."""
+    """Flushes each file below a folder once; files of Lance tables are never rewritten under the same name.
+
+    The first flush takes what is there already too: an earlier process may have been killed between writing and
+    flushing, and its rows count as indexed from then on.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._seen: set[str] = set()
-        for _ in self._new_files():
-            pass
 
     def flush(self) -> int:
         """Fsync every file that appeared since the last call, then the folders; returns how many files."""
@@ -58,6 +60,14 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.fsync(stream.fileno())
     temporary.replace(path)
     _fsync(str(path.parent))
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, and flush the folders that name them."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _fsync(str(folder.absolute().parent))
 
 
 def _fsync(path: str) -> None:

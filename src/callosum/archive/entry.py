@@ -1,4 +1,4 @@
-"""Entry: one image on its way into the archive. Made by reading workers, so it is small and picklable."""
+"""Entry: one image on its way into the archive, and what became of it. Made by reading workers: small and picklable."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,27 @@ class Entry:
         return replace(self, patient_id=patient_id or self.patient_id, study_id=study_id or self.study_id)
 
 
+class Stored(StrEnum):
+    """What became of a record that was added."""
+
+    NEW = "new"
+    SAME = "same"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Added:
+    """What became of a record that was added.
+
+    Attributes:
+        stored: New, the same content as a row that is there, or an id that another content has.
+        is_fitted: False when an attribute was left out because its column holds values of another kind.
+    """
+
+    stored: Stored
+    is_fitted: bool = True
+
+
 def entry_from_image(
     image: Image, *, source: str, display: np.ndarray | None = None, record_id: str = "", **fields: Any
 ) -> Entry:
@@ -80,7 +102,7 @@ def entry_from_image(
     }
     attributes.update(fields.pop("attributes", {}))
     given = {name: value for name, value in fields.items() if value not in (None, "")}
-    digest = image.source_digest or digest_bytes(np.ascontiguousarray(display).tobytes())
+    digest = image.source_digest or digest_bytes(f"{display.shape}".encode() + display.tobytes())
     return Entry(
         record_id=record_id or content_id(digest, image.attributes.get("frame")),
         source=source,

@@ -1,17 +1,19 @@
 """The columns of an archive's tables (docs/formats/archive.md).
 
 An attribute is a column of its own, so that a filter can name it: `label = 'benign' AND age > 60`. An attribute whose
-name is taken by a fixed column is kept as `attribute_NAME`.
+name is taken by a fixed column, or begins with an underscore, is kept as `attribute_NAME`; a dot, a quote or a per cent
+sign in a name is written `%2E`, `%22`, `%25`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from callosum.archive.entry import Entry
-from callosum.core.errors import InputError
 from callosum.core.record import Attribute
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ TEXT_COLUMNS = (
 )
 FIXED = frozenset({*TEXT_COLUMNS, "flags", "thumbnail", "vector", "text_vector", "_distance", "_rowid"})
 PREFIX = "attribute_"
+ATTRIBUTE_TYPE = "ATTRIBUTE_TYPE"
+_ESCAPES = {character: f"%{ord(character):02X}" for character in '%.`"\\\n\r\t'}
+_EXACT = 2**53
 
 
 def images_schema(dim: int) -> pa.Schema:
@@ -58,40 +63,38 @@ def refused_schema() -> pa.Schema:
 
 
 def column_of(attribute: str) -> str:
-    """The column that holds an attribute."""
-    return f"{PREFIX}{attribute}" if attribute in FIXED else attribute
+    """The column that holds an attribute; different attributes have different columns."""
+    escaped = "".join(_ESCAPES.get(character, character) for character in attribute)
+    is_taken = attribute in FIXED or escaped.startswith(("_", PREFIX)) or not escaped
+    return f"{PREFIX}{escaped}" if is_taken else escaped
 
 
 def attribute_of(column: str) -> str:
     """The attribute that a column holds."""
-    name = column.removeprefix(PREFIX)
-    return name if name in FIXED else column
+    return unquote(column.removeprefix(PREFIX))
 
 
-def new_columns(entries: Iterable[Mapping[str, Attribute]], have: pa.Schema) -> pa.Schema:
-    """Columns for attributes that the table does not have yet.
+def fit_attributes(entries: Sequence[Entry], have: pa.Schema) -> tuple[list[Entry], pa.Schema]:
+    """Entries whose attributes fit the columns, and the columns that are new.
 
-    Raises:
-        InputError: an attribute that is text in one place and a number in another.
+    The first value of an attribute decides whether its column holds text, numbers or truth values. A value of another
+    kind is left out of its entry, which is flagged `ATTRIBUTE_TYPE`: one odd cell does not stop a run.
     """
     import pyarrow as pa
 
-    found: dict[str, str] = {}
-    for attributes in entries:
-        for name, value in attributes.items():
-            kind = _kind(value)
-            column = column_of(name)
-            found[column] = _wider(name, found.get(column, kind), kind)
-    types = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "text": pa.string()}
-    kinds = {str(arrow): kind for kind, arrow in types.items()}
-    for field in have:
-        if (
-            field.name in found
-            and _wider(field.name, kinds[str(field.type)], found[field.name]) != kinds[str(field.type)]
-        ):
-            message = f"Attribute {attribute_of(field.name)!r} is whole numbers in this archive; found fractions."
-            raise InputError(message, hint="Rename the column, or index into another archive.")
-    return pa.schema([pa.field(name, types[kind]) for name, kind in sorted(found.items()) if name not in have.names])
+    types = {"bool": pa.bool_(), "number": pa.float64(), "text": pa.string()}
+    names = {str(arrow): kind for kind, arrow in types.items()}
+    kinds = {field.name: names[str(field.type)] for field in have if field.name not in FIXED}
+    fitted = []
+    for entry in entries:
+        kept: dict[str, Attribute] = {}
+        for name, value in entry.attributes.items():
+            if kinds.setdefault(column_of(name), _kind(value)) == _kind(value):
+                kept[name] = value
+        odd = (ATTRIBUTE_TYPE,) if len(kept) < len(entry.attributes) else ()
+        fitted.append(replace(entry, attributes=kept, flags=(*entry.flags, *odd)))
+    new = {column: types[kind] for column, kind in sorted(kinds.items()) if column not in have.names}
+    return fitted, pa.schema([pa.field(column, arrow) for column, arrow in new.items()])
 
 
 def images_table(
@@ -108,7 +111,7 @@ def images_table(
             columns[field.name] = [getattr(entry, field.name) for entry in entries]
         else:
             name = attribute_of(field.name)
-            columns[field.name] = [entry.attributes.get(name) for entry in entries]
+            columns[field.name] = [_stored(entry.attributes.get(name)) for entry in entries]
     arrays = [
         columns[field.name] if isinstance(columns[field.name], pa.Array) else pa.array(columns[field.name], field.type)
         for field in schema
@@ -117,9 +120,9 @@ def images_table(
 
 
 def attributes_from(row: Mapping[str, Any]) -> dict[str, Attribute]:
-    """The attributes of a row that was read, without those it does not have."""
+    """The attributes of a row that was read, without those it does not have; whole numbers come back as such."""
     return {
-        attribute_of(name): value
+        attribute_of(name): int(value) if isinstance(value, float) and value.is_integer() else value
         for name, value in row.items()
         if name not in FIXED and value is not None and not (isinstance(value, float) and math.isnan(value))
     }
@@ -128,15 +131,11 @@ def attributes_from(row: Mapping[str, Any]) -> dict[str, Attribute]:
 def _kind(value: Attribute) -> str:
     if isinstance(value, bool):
         return "bool"
-    if isinstance(value, int):
-        return "int"
-    return "float" if isinstance(value, float) else "text"
+    if isinstance(value, (int, float)):
+        return "number" if abs(value) <= _EXACT else "text"
+    return "text"
 
 
-def _wider(name: str, one: str, other: str) -> str:
-    if one == other:
-        return one
-    if {one, other} == {"int", "float"}:
-        return "float"
-    message = f"Attribute {name!r} is {one} in one place and {other} in another."
-    raise InputError(message, hint="Make the column one type, or rename it.")
+def _stored(value: Attribute | None) -> Attribute | None:
+    """What a column holds: an id of twenty digits is no number, because float64 would change it."""
+    return str(value) if value is not None and _kind(value) == "text" else value

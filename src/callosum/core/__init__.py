@@ -5,7 +5,6 @@ digest      content hashes of files, arrays and settings
 display     grey or colour samples to the picture a person sees, uint8
 embedding   Embedding (unit rows) and SpaceId (the space they live in)
 errors      one tree of errors, each with a code, an exit code and a remedy
-optional    the one way to import a dependency that may be absent
 protocols   what an Encoder is
 record      Image and the answers a file can get
 result      Hit, Prediction, IngestReport: what search, classify and index return

@@ -3,6 +3,7 @@
     CallosumError
     ├── UsageError            2  the call itself cannot be carried out
     ├── MissingDependency     3  a package that this feature needs is not installed
+    ├── ArchiveBusy           3  another process is writing to the archive
     ├── InputError            4  bytes or values that are not what they should be
     │   └── Refused           4  a file that was answered with something else than ACCEPT
     ├── NotFound              5  no archive, record or model of that name
@@ -41,6 +42,13 @@ class MissingDependency(CallosumError):
     """A package that this feature needs is not installed."""
 
     code = "MISSING_DEPENDENCY"
+    exit_code = 3
+
+
+class ArchiveBusy(CallosumError):
+    """Another process is writing to the archive."""
+
+    code = "ARCHIVE_BUSY"
     exit_code = 3
 
 

@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from callosum.core.embedding import Embedding, SpaceId
 
 
+@runtime_checkable
 class Preprocess(Protocol):
     """A checkpoint's way from a picture to its input.
 

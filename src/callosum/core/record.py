@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from callosum.core.digest import digest_json
 from callosum.core.display import Window, describe_window, to_display
 
 Attribute = str | int | float | bool
@@ -82,11 +81,6 @@ class Image:
         """Everything that decides how `display` looks, as a JSON value."""
         window = None if self.unit is PixelUnit.DISPLAY else describe_window(self.window)
         return {"decoder": self.decoder, "unit": str(self.unit), "window": window, "inverted": self.inverted}
-
-    @property
-    def render_digest(self) -> str:
-        """SHA-256 of the render recipe."""
-        return digest_json(self.render_recipe)
 
 
 Record = Image

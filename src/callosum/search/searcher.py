@@ -6,6 +6,7 @@ fused; otherwise the score is the cosine of query and picture.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,5 +61,5 @@ def more_like(archive: Archive, record_id: str, *, k: int = 10, where: str | Non
     space: SpaceId | None = archive.space
     assert space is not None, "an archive with a record has a space"
     query = Embedding(matrix=np.asarray([row["vector"]], dtype=np.float32), space=space, ids=(record_id,))
-    other = f"record_id != '{record_id.replace(chr(39), chr(39) * 2)}'"
-    return archive.search(query, k=k, where=f"({where}) AND {other}" if where else other)
+    hits = [hit for hit in archive.search(query, k=k + 1, where=where) if hit.record_id != record_id]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(hits[:k], start=1)]

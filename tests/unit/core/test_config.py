@@ -4,8 +4,7 @@ import pytest
 
 from callosum.core.config import config_from
 from callosum.core.digest import digest_bytes, digest_file, digest_json
-from callosum.core.errors import MissingDependency, UsageError
-from callosum.core.optional import import_optional
+from callosum.core.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +32,3 @@ def test_digests(tmp_path) -> None:
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, B.1
     assert digest_file(tmp_path / "file") == digest_bytes(b"abc") == known
     assert digest_json({"a": 1, "b": 2}) == digest_json({"b": 2, "a": 1}) != digest_json({"a": 1, "b": 3})
-
-
-def test_a_missing_package_is_named_with_its_extra() -> None:
-    with pytest.raises(MissingDependency, match=r"callosum\[moon\]"):
-        import_optional("no_such_package_anywhere", extra="moon", feature="Flying")

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +39,8 @@ def test_more_like_leaves_the_record_itself_out(archive: Archive) -> None:
     assert hits[0].record_id == "r10"
     assert len(hits) == len(LEVELS) - 1
     assert more_like(archive, "r0", where="source = '255'")[0].record_id == "r255"
+    assert "r0" not in {hit.record_id for hit in more_like(archive, "r0", where="true) OR (true")}
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5]
     with pytest.raises(NotFound):
         more_like(archive, "r1")
 
@@ -51,9 +52,9 @@ def test_an_encoder_of_another_space_is_refused(archive: Archive) -> None:
 
 def test_report_texts_count_where_there_are_any(tmp_path: Path, encoder: FakeEncoder) -> None:
     made = Archive.create(tmp_path / "t")
-    rows = [entry_from_image(grey(level), source=str(level)) for level in (0, 128, 255)]
-    texts = replace(encoder.encode_text(["white"]), ids=(rows[1].record_id,))
-    made.add(rows, encoder.encode_image([grey(level) for level in (0, 128, 255)]), texts=texts)
+    texts = {128: "white"}
+    rows = [entry_from_image(grey(level), source=str(level), text=texts.get(level)) for level in (0, 128, 255)]
+    made.add(rows, encoder.encode_image([grey(n) for n in (0, 128, 255)]), texts=encoder.encode_text(["white"]))
     hits = Searcher(made, encoder).by_text("white", k=3)
     assert {hit.source for hit in hits[:2]} == {"128", "255"}
     assert [hit.rank for hit in hits] == [1, 2, 3]
