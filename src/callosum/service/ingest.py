@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
-from callosum.archive.archive import Archive, Stored
+from callosum.archive.archive import Archive
+from callosum.archive.entry import Entry, Stored
+from callosum.archive.schema import ATTRIBUTE_TYPE
 from callosum.core.embedding import Embedding
 from callosum.core.protocols import Encoder
-from callosum.core.record import Answer
+from callosum.core.record import Answer, Flag
 from callosum.core.result import IngestReport, Problem
 from callosum.data.sources import Source
 from callosum.service.worker import Job, Outcome, Readied, Unchanged, Unreadable
 from callosum.service.workers import Workers, WorkersConfig
 
+_ATTRIBUTE_TYPE = Flag(
+    code=ATTRIBUTE_TYPE, sentence="An attribute is of another kind in this archive; it was left out."
+)
 _COUNTS = {Answer.METADATA_ONLY: "metadata_only", Answer.QUARANTINE: "quarantined", Answer.REJECT: "rejected"}
 
 
@@ -32,10 +37,12 @@ class IngestConfig:
 
     batch_size: int = 32
     """Pictures encoded at once."""
-    commit_size: int = 256
+    commit_size: int = 1024
     """Pictures written at once."""
-    commit_s: float = 5.0
+    commit_s: float = 3.0
     """Longest time between two commits."""
+    commits_per_merge: int = 256
+    """Commits after which the small files of the archive are merged."""
     is_resumed: bool = False
     """Files that an earlier run refused are not tried again; their answer is repeated."""
     workers: WorkersConfig = field(default_factory=WorkersConfig)
@@ -73,103 +80,131 @@ def ingest(
 
     Raises:
         SpaceMismatch: the archive holds vectors of another space.
+        ArchiveBusy: another process is writing to the archive.
     """
     archive.require_space(encoder.space)
-    run = _Run(archive, encoder, config or IngestConfig(), on_progress)
-    known = np.sort(np.concatenate([archive.digests(), run.refused_digests()]))
-    job = Job(preprocess=encoder.preprocess, known=known, key=archive.key)
-    with Workers(job, run.config.workers) as workers:
-        for outcome in workers.results(sources):
-            run.take(outcome)
-    run.encode()
-    run.commit()
-    archive.compact()
+    with archive.writing():
+        run = _Run(_Writer(archive, encoder), config or IngestConfig(), on_progress, archive=archive)
+        run.read(sources, Job(preprocess=encoder.preprocess, known=run.known(), key=archive.key))
+        archive.compact()
     return run.report()
 
 
 def inspect(
     sources: Iterable[Source],
     *,
+    archive: Archive | None = None,
     config: IngestConfig | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> IngestReport:
-    """What `ingest` would answer, without encoding or writing anything."""
-    run = _Run(None, None, config or IngestConfig(), on_progress)
-    job = Job(preprocess=None, known=np.empty(0, dtype="S32"), key=b"")
-    with Workers(job, run.config.workers) as workers:
-        for outcome in workers.results(sources):
-            run.take(outcome)
-    run.commit()
+    """What `ingest` would answer, without encoding or writing anything; see `ingest`."""
+    run = _Run(_Sorter(archive), config or IngestConfig(), on_progress, archive=archive)
+    run.read(sources, Job(preprocess=None, known=run.known(), key=b""))
     return run.report()
 
 
+class _Destination(Protocol):
+    """Where pictures that were read go, and what becomes of them there."""
+
+    def encode(self, readied: Sequence[Readied]) -> None: ...
+
+    def commit(self, refused: Sequence[Unreadable]) -> list[tuple[Entry, tuple[Flag, ...], Stored]]: ...
+
+
+class _Writer:
+    """Encodes pictures, and writes them and the refusals to an archive."""
+
+    def __init__(self, archive: Archive, encoder: Encoder) -> None:
+        self._archive = archive
+        self._encoder = encoder
+        self._waiting: list[tuple[Entry, tuple[Flag, ...], np.ndarray]] = []
+
+    def encode(self, readied: Sequence[Readied]) -> None:
+        pixels_NSSC = np.stack([each.pixels for each in readied if each.pixels is not None])
+        rows = self._encoder.encode_pixels(pixels_NSSC).matrix
+        self._waiting += [(each.entry, each.flags, row) for each, row in zip(readied, rows, strict=True)]
+
+    def commit(self, refused: Sequence[Unreadable]) -> list[tuple[Entry, tuple[Flag, ...], Stored]]:
+        written = self._write() if self._waiting else []
+        kept = [each for each in refused if each.source_digest]
+        self._archive.refuse([_problem(each) for each in kept], attributes=[dict(each.attributes) for each in kept])
+        return written
+
+    def _write(self) -> list[tuple[Entry, tuple[Flag, ...], Stored]]:
+        waiting, self._waiting = self._waiting, []
+        entries = [entry for entry, _, _ in waiting]
+        rows = Embedding(matrix=np.stack([row for _, _, row in waiting]), space=self._encoder.space)
+        captions = [entry.text for entry in entries if entry.text]
+        texts = self._encoder.encode_text(captions) if captions else None
+        written = []
+        for (entry, flags, _), added in zip(waiting, self._archive.add(entries, rows, texts=texts), strict=True):
+            written.append((entry, flags if added.is_fitted else (*flags, _ATTRIBUTE_TYPE), added.stored))
+        return written
+
+
+class _Sorter:
+    """Says what would become of pictures, and writes nothing."""
+
+    def __init__(self, archive: Archive | None) -> None:
+        self._archive = archive
+        self._waiting: list[tuple[Entry, tuple[Flag, ...]]] = []
+        self._seen: set[str] = set()
+
+    def encode(self, readied: Sequence[Readied]) -> None:
+        self._waiting += [(each.entry, each.flags) for each in readied]
+
+    def commit(self, refused: Sequence[Unreadable]) -> list[tuple[Entry, tuple[Flag, ...], Stored]]:
+        waiting, self._waiting = self._waiting, []
+        entries = [entry for entry, _ in waiting]
+        stored = self._archive.sort_out(entries) if self._archive else [Stored.NEW] * len(entries)
+        sorted_out = []
+        for (entry, flags), answer in zip(waiting, stored, strict=True):
+            if answer is Stored.NEW and entry.source_digest in self._seen:
+                answer = Stored.SAME
+            elif answer is Stored.NEW and entry.record_id in self._seen:
+                answer = Stored.CONFLICT
+            self._seen |= {entry.source_digest, entry.record_id}
+            sorted_out.append((entry, flags, answer))
+        return sorted_out
+
+
 class _Run:
-    """The state of one run: what waits for the encoder, what waits for the disk, and the counts."""
+    """The state of one run: what waits for the encoder and for the disk, and the counts."""
 
     def __init__(
         self,
-        archive: Archive | None,
-        encoder: Encoder | None,
+        destination: _Destination,
         config: IngestConfig,
         on_progress: Callable[[Progress], None],
+        *,
+        archive: Archive | None,
     ) -> None:
-        self.config = config
-        self._archive = archive
-        self._encoder = encoder
+        self._destination = destination
+        self._config = config
         self._on_progress = on_progress
-        self._refusals = archive.refusals() if archive is not None and config.is_resumed else {}
+        self._archive = archive
+        self._indexed = archive.digests() if archive else np.empty(0, dtype="S32")
+        self._refusals = self._earlier_refusals() if archive and config.is_resumed else {}
         self._to_encode: list[Readied] = []
-        self._to_write: list[tuple[Readied, np.ndarray]] = []
-        self._refused: list[tuple[Problem, dict[str, Any]]] = []
+        self._refused: list[Unreadable] = []
         self._problems: list[Problem] = []
         self._all_problems: list[Problem] = []
         self._counts: Counter[str] = Counter()
-        self._num_files = 0
+        self._num_files = self._num_commits = self._num_waiting = 0
         self._start = self._last_commit = time.monotonic()
 
-    def take(self, outcome: Outcome) -> None:
-        """Sort one outcome in; encode and commit when enough has gathered."""
-        self._num_files += 1
-        if isinstance(outcome, Unchanged):
-            self._take_unchanged(outcome)
-        elif isinstance(outcome, Unreadable):
-            self._refuse(outcome)
-        elif self._encoder is None:
-            self._accept(outcome)
-        else:
-            self._to_encode.append(outcome)
-            if len(self._to_encode) >= self.config.batch_size:
-                self.encode()
-        is_due = time.monotonic() - self._last_commit > self.config.commit_s
-        if is_due or len(self._to_write) >= self.config.commit_size:
-            self.commit()
+    def known(self) -> np.ndarray:
+        """Leading characters of the digests of files that need not be read, sorted: `[N]` of type `S32`."""
+        refused = np.array([digest[:32] for digest in self._refusals], dtype="S32")
+        return np.sort(np.concatenate([self._indexed, refused]))
 
-    def refused_digests(self) -> np.ndarray:
-        """Leading characters of the digests that the resumed run refused: `[N]` of type `S32`."""
-        return np.array([digest[:32] for digest in self._refusals if digest], dtype="S32")
-
-    def encode(self) -> None:
-        """Encode what waits for the encoder."""
-        if not self._to_encode or self._encoder is None:
-            return
-        pixels_NSSC = np.stack([readied.pixels for readied in self._to_encode if readied.pixels is not None])
-        rows = self._encoder.encode_pixels(pixels_NSSC).matrix
-        self._to_write.extend(zip(self._to_encode, rows, strict=True))
-        self._to_encode = []
-
-    def commit(self) -> None:
-        """Write what waits for the disk; what this returns from is acknowledged."""
-        if self._archive is not None and self._encoder is not None:
-            if self._to_write:
-                self._write(self._archive, self._encoder)
-            self._archive.refuse([p for p, _ in self._refused], attributes=[a for _, a in self._refused])
-        self._to_write, self._refused = [], []
-        self._last_commit = time.monotonic()
-        problems, self._problems = tuple(self._problems), []
-        self._all_problems.extend(problems)
-        num_images = self._counts["accepted"] + self._counts["flagged"]
-        waiting = len(self._to_encode)
-        self._on_progress(Progress(num_files=self._num_files - waiting, num_images=num_images, problems=problems))
+    def read(self, sources: Iterable[Source], job: Job) -> None:
+        """Read every source and carry it to its destination."""
+        with Workers(job, self._config.workers) as workers:
+            for outcome in workers.results(sources):
+                self._take(outcome)
+        self._encode()
+        self._commit()
 
     def report(self) -> IngestReport:
         """The counts of the whole run."""
@@ -183,34 +218,53 @@ class _Run:
             problems=tuple(self._all_problems),
         )
 
-    def _write(self, archive: Archive, encoder: Encoder) -> None:
-        entries = [readied.entry for readied, _ in self._to_write]
-        rows = Embedding(matrix=np.stack([row for _, row in self._to_write]), space=encoder.space)
-        captioned = [entry for entry in entries if entry.text]
-        texts = None
-        if captioned:
-            encoded = encoder.encode_text([entry.text or "" for entry in captioned])
-            texts = replace(encoded, ids=tuple(entry.record_id for entry in captioned))
-        for (readied, _), stored in zip(self._to_write, archive.add(entries, rows, texts=texts), strict=True):
+    def _earlier_refusals(self) -> dict[str, Problem]:
+        """What an earlier run refused, but for what has been indexed since."""
+        assert self._archive is not None
+        indexed = set(self._indexed.tolist())
+        return {d: problem for d, problem in self._archive.refusals().items() if d[:32].encode() not in indexed}
+
+    def _take(self, outcome: Outcome) -> None:
+        """Sort one outcome in; encode and commit when enough has gathered."""
+        self._num_files += 1
+        if isinstance(outcome, Unchanged):
+            self._take_unchanged(outcome)
+        elif isinstance(outcome, Unreadable):
+            self._refuse(outcome)
+        else:
+            self._to_encode.append(outcome)
+            self._num_waiting += 1
+            if len(self._to_encode) >= self._config.batch_size:
+                self._encode()
+        is_due = time.monotonic() - self._last_commit > self._config.commit_s
+        if is_due or self._num_waiting - len(self._to_encode) >= self._config.commit_size:
+            self._commit()
+
+    def _encode(self) -> None:
+        if self._to_encode:
+            self._destination.encode(self._to_encode)
+            self._to_encode = []
+
+    def _commit(self) -> None:
+        """Write what waits for the disk; what this returns from is acknowledged."""
+        for entry, flags, stored in self._destination.commit(self._refused):
             if stored is Stored.NEW:
-                self._accept(readied)
+                self._accept(entry, flags)
             elif stored is Stored.SAME:
                 self._counts["unchanged"] += 1
             else:
-                self._refuse(_id_conflict(readied))
-
-    def _accept(self, readied: Readied) -> None:
-        self._counts["flagged" if readied.flags else "accepted"] += 1
-        if readied.flags:
-            self._problems.append(
-                Problem(
-                    source=readied.entry.source,
-                    source_digest=readied.entry.source_digest,
-                    answer=Answer.FLAG,
-                    code=",".join(flag.code for flag in readied.flags),
-                    sentence=" ".join(flag.sentence for flag in readied.flags),
-                )
-            )
+                self._count_refused(_id_conflict(entry))
+        self._refused = []
+        self._num_waiting = len(self._to_encode)
+        self._num_commits += 1
+        if self._archive and self._num_commits % self._config.commits_per_merge == 0:
+            self._archive.compact()
+        self._last_commit = time.monotonic()
+        problems, self._problems = tuple(self._problems), []
+        self._all_problems.extend(problems)
+        num_images = self._counts["accepted"] + self._counts["flagged"]
+        done = self._num_files - self._num_waiting
+        self._on_progress(Progress(num_files=done, num_images=num_images, problems=problems))
 
     def _take_unchanged(self, outcome: Unchanged) -> None:
         if (problem := self._refusals.get(outcome.source_digest)) is None:
@@ -219,24 +273,43 @@ class _Run:
             self._counts[_COUNTS[problem.answer]] += 1
             self._problems.append(replace(problem, source=outcome.source))
 
+    def _accept(self, entry: Entry, flags: tuple[Flag, ...]) -> None:
+        self._counts["flagged" if flags else "accepted"] += 1
+        if flags:
+            self._problems.append(
+                Problem(
+                    source=entry.source,
+                    source_digest=entry.source_digest,
+                    answer=Answer.FLAG,
+                    code=",".join(flag.code for flag in flags),
+                    sentence=" ".join(flag.sentence for flag in flags),
+                )
+            )
+
     def _refuse(self, outcome: Unreadable) -> None:
+        self._count_refused(outcome)
+        self._refused.append(outcome)
+
+    def _count_refused(self, outcome: Unreadable) -> None:
         self._counts[_COUNTS[outcome.answer]] += 1
-        problem = Problem(
-            source=outcome.source,
-            source_digest=outcome.source_digest,
-            answer=outcome.answer,
-            code=outcome.code,
-            sentence=outcome.sentence,
-        )
-        self._problems.append(problem)
-        if outcome.source_digest:
-            self._refused.append((problem, dict(outcome.attributes)))
+        self._problems.append(_problem(outcome))
 
 
-def _id_conflict(readied: Readied) -> Unreadable:
+def _problem(outcome: Unreadable) -> Problem:
+    return Problem(
+        source=outcome.source,
+        source_digest=outcome.source_digest,
+        answer=outcome.answer,
+        code=outcome.code,
+        sentence=outcome.sentence,
+    )
+
+
+def _id_conflict(entry: Entry) -> Unreadable:
+    """The answer about a file whose id is taken: the caller can mend it, so it is not remembered."""
     return Unreadable(
-        source=readied.entry.source,
-        source_digest=readied.entry.source_digest,
+        source=entry.source,
+        source_digest=entry.source_digest,
         answer=Answer.QUARANTINE,
         code="ID_CONFLICT",
         sentence="Another content has this record id; give this file an id of its own.",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from callosum.archive.archive import CARD, Archive
-from callosum.core.errors import UsageError
+from callosum.core.errors import NotFound, UsageError
 from callosum.core.protocols import Encoder
 from callosum.core.result import Hit, IngestReport
 from callosum.data.sources import Source
@@ -73,7 +73,13 @@ class Service:
     def encoder(self) -> Encoder:
         """The encoder of the archive's space; the chosen or default one where there is no space yet."""
         space = self.archive.space if (self._path / CARD).exists() else None
-        return load_encoder(self._model or (space.name if space else DEFAULT_MODEL))
+        name = self._model or (space.name if space else DEFAULT_MODEL)
+        try:
+            return load_encoder(name)
+        except NotFound:
+            if space is None or self._model:
+                raise
+        return load_encoder(DEFAULT_MODEL)  # of another space, which is refused with both recipes where they meet
 
     def index(
         self,
@@ -84,12 +90,11 @@ class Service:
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> IngestReport:
         """Add files to the archive, which is made if there is none; see `service.ingest`."""
+        is_there = (self._path / CARD).exists()
         if is_dry_run:
-            return inspect(sources, config=config, on_progress=on_progress)
-        if (self._path / CARD).exists():
-            archive = self.archive
-        else:
-            archive = Archive.create(self._path, space=self.encoder.space)
+            archive = self.archive if is_there else None
+            return inspect(sources, archive=archive, config=config, on_progress=on_progress)
+        archive = self.archive if is_there else Archive.create(self._path, space=self.encoder.space)
         return ingest(archive, sources, self.encoder, config=config, on_progress=on_progress)
 
     def search(self, query: Query) -> list[Hit]:

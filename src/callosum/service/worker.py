@@ -6,6 +6,8 @@ nothing else with it, and so that it never sees the caller's main module, the mo
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from callosum.data.sources import Source
 
 
+_PR_SET_PDEATHSIG = 1
 READY = "ready"
 """What a process says once it has its job: from then on, its end is the fault of a file."""
 
@@ -84,7 +87,7 @@ def read_source(source: Source, job: Job) -> Outcome:
         digest = digest_bytes(data)
         if _is_known(digest, job.known):
             return Unchanged(source=source.name, source_digest=digest)
-        image = read_bytes(data)
+        image = read_bytes(data, digest=digest)
         display = image.display()
         entry = entry_from_image(
             image,
@@ -131,6 +134,7 @@ def _is_known(digest: str, known: np.ndarray) -> bool:
 
 def main() -> None:
     """Serve one pipe until its other end closes."""
+    _end_with_parent()
     pipe = Connection(int(sys.argv[1]))
     job: Job = pipe.recv()
     pipe.send(READY)
@@ -140,3 +144,9 @@ def main() -> None:
         except EOFError:
             return
         pipe.send(read_source(source, job))
+
+
+def _end_with_parent() -> None:
+    """Ask the system to end this process when the one that started it is killed, even while a decoder hangs."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from callosum.core.errors import MissingDependency
+from callosum.core.digest import digest_bytes
+from callosum.core.errors import MissingDependency, Refused
 from callosum.core.record import Answer
 from callosum.data.sources import Source
 from callosum.service.worker import READY, Job, Outcome, unreadable
@@ -28,11 +29,16 @@ START_TIMEOUT_S = 120.0
 PROGRAM = "from callosum.service.worker import main; main()"
 
 
+def _num_cores() -> int:
+    """Cores that this process may use, which in a container are fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkersConfig:
     """How files are read."""
 
-    num_workers: int = max(1, (os.cpu_count() or 2) - 1)
+    num_workers: int = max(1, _num_cores() - 1)
     """Processes; the encoder has the remaining cores."""
     timeout_s: float = 60.0
     """What reading one file may take before its process is replaced."""
@@ -94,7 +100,8 @@ class Workers:
                 if isinstance(outcome, _Lost):
                     self._end(process)
                     process = self._start()
-                    outcome = unreadable(source, Answer.QUARANTINE, outcome.code, outcome.sentence)
+                    digest = _digest(source)
+                    outcome = unreadable(source, Answer.QUARANTINE, outcome.code, outcome.sentence, digest)
                 self._put(outcome)
         except BaseException as error:  # it is raised again where the results are read
             self._put(error)
@@ -121,6 +128,14 @@ class Workers:
                     return
             else:
                 return
+
+
+def _digest(source: Source) -> str:
+    """The digest of a file on which a process was lost: its bytes are read here, but not looked at."""
+    try:
+        return digest_bytes(source.read_bytes())
+    except Refused:
+        return ""
 
 
 @dataclass(frozen=True)

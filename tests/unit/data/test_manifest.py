@@ -131,3 +131,10 @@ def test_what_is_written_is_read(tmp_path: Path, rows: list[dict[str, str]], is_
     assert [s.patient_id for s in sources] == [row["patient_id"] for row in rows]
     if is_parquet:
         assert [s.attributes.get("note", "") for s in sources] == [row["note"] for row in rows]
+
+
+def test_the_type_of_a_column_is_inferred_from_all_of_it(tmp_path: Path) -> None:
+    rows = ["path,age,site,filler", *(f"{n}.png,{n % 90},{n},{'x' * 80}" for n in range(30_000)), "z.png,45.5,north,x"]
+    (tmp_path / "m.csv").write_text("\n".join(rows))
+    last = list(read_manifest(tmp_path / "m.csv"))[-1]
+    assert last.attributes == {"age": 45.5, "site": "north", "filler": "x"}

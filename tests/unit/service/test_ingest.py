@@ -1,10 +1,15 @@
 """Ingest with real worker processes, real files and the fake encoder."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as PilImage
 
 from callosum.archive.archive import Archive
 from callosum.core.errors import MissingDependency, SpaceMismatch
@@ -102,6 +107,67 @@ def traps(shades: Path) -> Iterator[Source]:
     yield Trap("hang.dcm", "hang")  # type: ignore[misc]
     yield Trap("bug.dcm", "raise")  # type: ignore[misc]
     yield from files[2:]
+
+
+def test_a_dry_run_knows_what_the_archive_holds(tmp_path: Path, shades: Path, encoder: FakeEncoder) -> None:
+    archive, _ = run(tmp_path / "a", shades, encoder)
+    PilImage.fromarray(np.full((9, 9), 200, np.uint8)).save(shades / "new.png")
+    (shades / "new-copy.png").write_bytes((shades / "new.png").read_bytes())
+    report = inspect(iter_sources([shades]), archive=archive)
+    assert (report.accepted + report.flagged, report.unchanged, report.rejected) == (1, 6, 1)
+    assert archive.count() == 5
+
+
+def test_a_taken_id_is_answered_and_forgotten_once_mended(tmp_path: Path, shades: Path, encoder: FakeEncoder) -> None:
+    archive = Archive.create(tmp_path / "a")
+    named = [replace(source, record_id="same") for source in iter_sources([shades]) if source.name != "notes.txt"]
+    report = ingest(archive, named, encoder)
+    assert (report.accepted + report.flagged, report.quarantined) == (1, 4)
+    assert {p.code for p in report.problems if p.answer is Answer.QUARANTINE} == {"ID_CONFLICT"}
+    mended = ingest(archive, iter_sources([shades]), encoder)
+    assert mended.accepted + mended.flagged == 4
+    resumed = ingest(archive, iter_sources([shades]), encoder, config=IngestConfig(is_resumed=True))
+    assert (resumed.unchanged, resumed.quarantined, resumed.rejected) == (5, 0, 1)
+
+
+def test_an_odd_attribute_is_flagged(tmp_path: Path, shades: Path, encoder: FakeEncoder) -> None:
+    archive = Archive.create(tmp_path / "a")
+    pictures = [source for source in iter_sources([shades]) if source.name != "notes.txt"]
+    odd = [replace(source, attributes={"rows": "many", "site": n}) for n, source in enumerate(pictures)]
+    ingest(archive, [replace(pictures[0], attributes={"rows": 24})], encoder)
+    report = ingest(archive, odd, encoder)
+    assert all("ATTRIBUTE_TYPE" in problem.code for problem in report.problems)
+    assert (report.flagged, report.unchanged) == (4, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
+def test_a_reading_process_ends_with_its_parent(shades: Path) -> None:
+    code = (
+        "import sys, time\n"
+        "import numpy as np\n"
+        "from callosum.service.worker import Job\n"
+        "from callosum.service.workers import _Process\n"
+        "from tests.fakes import Trap\n"
+        "process = _Process(Job(preprocess=None, known=np.empty(0, dtype='S32'), key=b''))\n"
+        "process._pipe.send(Trap('hang', 'hang'))\n"
+        "print(process._process.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 10
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(pid)
+
+
+def is_running(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
 
 
 @pytest.mark.parametrize("num_workers", [1, 3])

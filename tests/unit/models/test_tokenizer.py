@@ -1,0 +1,21 @@
+import numpy as np
+
+from callosum.models.tokenizer import WordPiece, pad, train_wordpiece
+
+TEXTS = ["a chest x-ray with pneumonia", "a chest x-ray without pneumonia", "pneumothorax on a chest film"] * 3
+
+
+def test_a_learnt_vocabulary_splits_unknown_words_and_ignores_case() -> None:
+    wordpiece = WordPiece(train_wordpiece(TEXTS, vocab_size=200), context_length=8)
+    ids = wordpiece.ids(["Chest X-ray", "chest x-ray", "\u4e00", ""])
+    assert ids[0] == ids[1]
+    assert ids[2] == ids[3] == [1]
+    assert wordpiece.mask_id == 2
+    assert len(wordpiece.ids(["chest " * 50])[0]) == 8
+
+
+def test_padding() -> None:
+    ids, mask = pad([[5, 6], [7]])
+    assert ids.tolist() == [[5, 6], [7, 0]]
+    assert mask.tolist() == [[True, True], [True, False]]
+    assert ids.dtype == np.int64
