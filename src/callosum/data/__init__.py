@@ -3,5 +3,5 @@
 manifest    CSV or Parquet tables that say where images are and what is known about them
 readers     bytes to Image: one module per format, chosen by magic bytes
 sources     files, folders and archive members as small picklable values
-tar         members of .tar and .tar.gz read in place
+tar         members of .tar and .tar.gz; the latter inflated once for all processes
 """

@@ -5,7 +5,9 @@ A `Source` is a name and a place; it holds no bytes and can be sent to a reading
 
 from __future__ import annotations
 
-import stat
+import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,14 @@ from pathlib import Path
 from callosum.core.errors import InputError
 from callosum.core.record import Attribute
 from callosum.data.readers import read_file
-from callosum.data.tar import read_member
+from callosum.data.tar import Inflated, read_member
+
+_VERSION_CONTROL = frozenset({".git", ".svn", ".hg"})
+_ARCHIVE_CARD = "archive.json"
+_ARCHIVE_FORMAT = "callosum.archive/"
+_MAX_CARD_BYTES = 1 << 20
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What would break a line, drive a terminal or turn the direction of the text around it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +30,8 @@ class Source:
     """Where the bytes of one record are, and what is already known about it.
 
     Attributes:
-        name: The path below the SOURCE, or in the manifest, as the caller gave it: for the caller's eyes only.
+        name: The path below the SOURCE, or in the manifest, as the caller gave it: for the caller's eyes only. Always
+            text of one line: bytes that are not UTF-8 and control characters are written as escapes.
         location: The file, or the archive that holds it.
         member: Name in the archive; empty for a plain file.
         record_id: Id from a manifest; empty when the content is to name the record.
@@ -32,6 +42,7 @@ class Source:
         body_part: Likewise.
         split: train, validation, calibration or test.
         attributes: Every other column of the manifest.
+        inflated: What to read instead of a `location` that is compressed; held so that it stays.
     """
 
     name: str
@@ -45,22 +56,38 @@ class Source:
     body_part: str = ""
     split: str = ""
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    inflated: Inflated | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", legible(self.name))
 
     def read_bytes(self) -> bytes:
         """The bytes of the file or member.
 
         Raises:
-            Refused: REJECT `UNREADABLE`, `FILE_TOO_LARGE` or `TRUNCATED`.
+            Refused: REJECT `UNREADABLE`, `FILE_TOO_LARGE`, `TRUNCATED` or `DECOMPRESSION_LIMIT`.
         """
+        if self.inflated is not None:
+            return self.inflated.read(self.member)
         return read_member(self.location, self.member) if self.member else read_file(self.location)
+
+
+def legible(name: str) -> str:
+    """A file name as text of one line that any file, terminal or database takes."""
+    try:
+        text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # not a name of this file system
+        text = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def iter_sources(sources: Iterable[str | Path]) -> Iterator[Source]:
     """Every file of every SOURCE, folders walked in sorted order.
 
-    Hidden files and folders below a SOURCE are left out. Links are followed, except into a folder that is already
+    Hidden files are files like any other. Left out are the folders of version control (`.git`, `.svn`, `.hg`) and
+    callosum's own archives, which are nobody's pictures. Links are followed, except into a folder that is already
     being walked. A folder that may not be listed is a source that cannot be read, so that it gets an answer too.
-    Archives are not walked; a manifest names their members.
+    Tar and zip files are not walked; a manifest names the members of a tar.
 
     Raises:
         InputError: a SOURCE does not exist; raised before anything is yielded.
@@ -77,32 +104,52 @@ def _walk_all(sources: list[str | Path]) -> Iterator[Source]:
     for source in sources:
         path = Path(source)
         if path.is_dir():
-            yield from _walk(path, path, frozenset())
+            yield from _walk(path, "", frozenset())
         else:
             yield Source(name=str(source), location=path)
 
 
-def _walk(folder: Path, root: Path, above: frozenset[tuple[int, int]]) -> Iterator[Source]:
-    """Files below `folder`; `above` holds device and inode of the folders that lead here."""
+def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[Source]:
+    """Files below `folder`, named after `prefix`; `above` holds device and inode of the folders that lead here.
+
+    Of the folder that is walked, only the names are held: some have a million files.
+    """
+    folders: set[str] = set()
+    names: list[str] = []
     try:
         status = folder.stat()
-        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                names.append(entry.name)
+                if _is_folder(entry):
+                    folders.add(entry.name)
     except OSError:
-        yield Source(name=folder.relative_to(root).as_posix(), location=folder)
+        yield Source(name=prefix.removesuffix("/") or ".", location=folder)
         return
     here = (status.st_dev, status.st_ino)
-    if here in above:
+    if here in above or (_ARCHIVE_CARD in names and _is_archive(folder)):
         return
-    for entry in entries:
-        if _is_folder(entry):
-            yield from _walk(entry, root, above | {here})
-        else:
-            yield Source(name=entry.relative_to(root).as_posix(), location=entry)
+    names.sort()
+    for name in names:
+        if name not in folders:
+            yield Source(name=prefix + name, location=folder / name)
+        elif name not in _VERSION_CONTROL:
+            yield from _walk(folder / name, f"{prefix}{name}/", above | {here})
 
 
-def _is_folder(path: Path) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     """True for a folder; False for a link that leads nowhere or in circles, which reading will answer."""
     try:
-        return stat.S_ISDIR(path.stat().st_mode)
+        return entry.is_dir()
     except OSError:
         return False
+
+
+def _is_archive(folder: Path) -> bool:
+    """True for an archive of callosum, told by its card; a user's file may have the same name."""
+    try:
+        with (folder / _ARCHIVE_CARD).open("rb") as stream:
+            card = json.loads(stream.read(_MAX_CARD_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(card, dict) and str(card.get("format", "")).startswith(_ARCHIVE_FORMAT)

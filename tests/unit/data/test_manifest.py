@@ -2,6 +2,8 @@
 
 import csv
 import datetime
+import gc
+import pickle
 import tarfile
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callosum.core.errors import InputError
-from callosum.data.manifest import read_manifest
+from callosum.core.errors import InputError, Refused
+from callosum.data.manifest import count_rows, read_manifest
 
 CELL = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=12)
 ROW = st.fixed_dictionaries({"path": CELL.filter(bool), "text": CELL, "patient_id": CELL, "note": CELL})
@@ -138,3 +140,93 @@ def test_the_type_of_a_column_is_inferred_from_all_of_it(tmp_path: Path) -> None
     (tmp_path / "m.csv").write_text("\n".join(rows))
     last = list(read_manifest(tmp_path / "m.csv"))[-1]
     assert last.attributes == {"age": 45.5, "site": "north", "filler": "x"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["007", "12"], ["007", "12"]),
+        (["NA", "61", "", "None"], [None, 61, None, None]),
+        (["nan", "61.5", "+2", "1e3", "inf"], [None, 61.5, 2.0, 1000.0, None]),
+        (["NA", "north", ""], ["NA", "north", None]),
+        (["None", "", "NA"], ["None", None, "NA"]),
+        (["", ""], [None, None]),
+        (["true", "NA", "FALSE"], [True, None, False]),
+        (["99999999999999999999", "1"], ["99999999999999999999", "1"]),
+        ([" 61", "+7 ", "-0"], [61, 7, 0]),
+        (["2020-01-02", "2020-02-03"], ["2020-01-02", "2020-02-03"]),
+        (["1,5", "2"], ["1,5", "2"]),
+    ],
+)
+def test_types_of_columns(tmp_path: Path, cells: list[str], expected: list[object]) -> None:
+    rows = "".join(f'{n}.png,"{cell}"\n' for n, cell in enumerate(cells))
+    values = [source.attributes.get("value") for source in read_manifest(write_csv(tmp_path, f"path,value\n{rows}"))]
+    assert values == expected
+    assert [type(value) for value in values] == [type(value) for value in expected]
+
+
+def test_headers_are_stripped_and_unnamed_columns_dropped(tmp_path: Path) -> None:
+    path = write_csv(tmp_path, "\ufeff, path , age ,\n0,a.png,61,x\n")
+    (source,) = read_manifest(path)
+    assert (source.name, dict(source.attributes)) == ("a.png", {"age": 61})
+    pq.write_table(
+        pa.table({" path": ["a.png"], "__index_level_0__": [0], "n": pa.array([2**64 - 1], pa.uint64())}),
+        tmp_path / "m.parquet",
+    )
+    (source,) = read_manifest(tmp_path / "m.parquet")
+    assert (source.name, dict(source.attributes)) == ("a.png", {"n": str(2**64 - 1)})
+    with pytest.raises(InputError, match="twice"):
+        read_manifest(write_csv(tmp_path, "path, path\na,b\n"))
+
+
+def packed(folder: Path, name: str) -> None:
+    (folder / "one").write_bytes(name.encode())
+    with tarfile.open(folder / name, "w:gz") as archive:
+        archive.add(folder / "one", "one")
+        archive.add(folder / "one", "two")
+
+
+def test_an_archive_is_inflated_once_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    for name in ("a.tar.gz", "b.tgz"):
+        packed(tmp_path, name)
+    path = write_csv(tmp_path, "path\na.tar.gz:one\nb.tgz:one\na.tar.gz:two\nb.tgz:two\na.tar.gz:one\n")
+    assert count_rows(path) == 5
+    rows = read_manifest(path)
+    assert not list(temporary.iterdir())
+    seen = set()
+    for row in rows:
+        seen |= set(temporary.iterdir())
+        sent = pickle.loads(pickle.dumps(row))
+        assert sent == row
+        assert sent.read_bytes() == row.name.split(":")[0].encode()
+        del sent
+        gc.collect()
+        assert row.inflated is not None and row.inflated.path is not None and row.inflated.path.exists()
+    assert len(seen) == 2
+    del row, rows
+    gc.collect()
+    assert not list(temporary.iterdir())
+
+
+def test_an_archive_that_cannot_be_inflated_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed(tmp_path, "a.tar.gz")
+    (tmp_path / "a.tar.gz").write_bytes((tmp_path / "a.tar.gz").read_bytes()[:40])
+    path = write_csv(tmp_path, "path\na.tar.gz:one\na.tar.gz:two\nmissing.tar.gz:one\n")
+    for row in read_manifest(path):
+        with pytest.raises(Refused, match="UNREADABLE"):
+            row.read_bytes()
+    packed(tmp_path, "a.tar.gz")
+    monkeypatch.setattr("callosum.data.tar.MAX_UNPACKED_BYTES", -1)
+    with pytest.raises(Refused, match="DECOMPRESSION_LIMIT"):
+        next(read_manifest(write_csv(tmp_path, "path\na.tar.gz:one\n"))).read_bytes()
+
+
+def test_rows_are_counted_as_they_are_read(tmp_path: Path) -> None:
+    assert count_rows(write_csv(tmp_path, 'path,text\na.png,"x\ny"\n\nb.png,\n')) == 2
+    pq.write_table(pa.table({"path": ["a", "b", "c"]}), tmp_path / "m.parquet")
+    assert count_rows(tmp_path / "m.parquet") == 3
+    with pytest.raises(InputError, match="no column 'path'"):
+        count_rows(write_csv(tmp_path, "file\na.png\n"))

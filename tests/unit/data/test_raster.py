@@ -151,10 +151,35 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", body) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (12_000, 10_000)])
+@pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (16_384, 16_385)])
 def test_pixel_bomb(width: int, height: int) -> None:
     with pytest.raises(Refused, match="TOO_MANY_PIXELS"):
         read_bytes(png_header(width, height))
+
+
+def test_one_limit_rules_whatever_the_limit_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pil, "MAX_IMAGE_PIXELS", 100)
+    assert read_bytes(saved(Pil.new("1", (12_000, 8_000)))).pixels.shape == (8_000, 12_000)
+    assert Pil.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_orientation_of_sixteen_bit_colour(orientation: int) -> None:
+    colours = RNG.integers(5000, 1 << 16, (16, 24, 3)).astype(np.uint16)
+    exif = Pil.Exif()
+    exif[274] = orientation
+    body = exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">L", len(body)) + b"eXIf" + body + struct.pack(">L", zlib.crc32(b"eXIf" + body))
+    plain = imagecodecs.png_encode(colours)
+    shown = read_bytes(plain[:33] + chunk + plain[33:]).display()
+    turned = {1: colours, 3: colours[::-1, ::-1], 6: np.rot90(colours, -1), 8: np.rot90(colours)}[orientation]
+    assert np.array_equal(shown, np.round(turned / 257).astype(np.uint8))
+
+
+def test_a_digest_that_is_known_is_not_computed_again() -> None:
+    data = saved(Pil.new("L", (16, 16)))
+    assert read_bytes(data, digest="known").source_digest == "known"
+    assert len(read_bytes(data).source_digest) == 64
 
 
 @pytest.mark.parametrize(

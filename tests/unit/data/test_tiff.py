@@ -1,10 +1,13 @@
 """TIFF of any sample type: raw stays raw, and slides are left to their reader."""
 
 import io
+import struct
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image as Pil
 
 from callosum.core.errors import Refused
 from callosum.core.record import PixelUnit
@@ -125,3 +128,62 @@ def test_slides_channels_and_damage_have_answers() -> None:
         read_bytes(saved(np.zeros((32, 32, 7), np.uint8), photometric="minisblack", planarconfig="contig"))
     with pytest.raises(Refused, match="CORRUPT"):
         read_bytes(b"II*\0" + bytes(20))
+
+
+COLOURS = np.repeat(np.array([[[200, 30, 30]], [[20, 40, 220]]], np.uint8), 32, 1).repeat(16, 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"compression": "jpeg", "quality": 100}])
+def test_ycbcr(options: dict[str, object]) -> None:
+    stream = io.BytesIO()
+    picture = Pil.fromarray(COLOURS)
+    (picture if "quality" in options else picture.convert("YCbCr")).save(stream, "TIFF", **options)
+    shown = read_bytes(stream.getvalue()).display()
+    assert np.abs(shown.astype(int) - COLOURS).max() <= 2
+
+
+def test_subsampled_ycbcr_and_cielab_are_refused() -> None:
+    lab, stream = Pil.fromarray(COLOURS).convert("LAB"), io.BytesIO()
+    lab.save(stream, "TIFF")
+    wide = saved(np.zeros((16, 16, 3), np.uint16), photometric="ycbcr")
+    full, half = (struct.pack("<HHLHH", 530, 3, 2, n, n) for n in (1, 2))
+    subsampled = saved(COLOURS, photometric="ycbcr").replace(full, half)
+    for data in (stream.getvalue(), wide, subsampled):
+        with pytest.raises(Refused) as caught:
+            read_bytes(data)
+        assert (caught.value.answer, caught.value.reason) == ("REJECT", "FORMAT_UNSUPPORTED")
+
+
+def test_associated_alpha_is_multiplied_already() -> None:
+    rgba = np.dstack([COLOURS // 2, np.full((32, 32), 128, np.uint8)])
+    shown = read_bytes(saved(rgba, photometric="rgb", extrasamples=["assocalpha"])).display()
+    assert np.array_equal(shown, COLOURS // 2)
+    shown = read_bytes(saved(rgba, photometric="rgb", extrasamples=["unspecified"])).display()
+    assert np.array_equal(shown, COLOURS // 2)
+
+
+def test_a_second_channel_is_no_alpha() -> None:
+    two = RNG.integers(0, 256, (16, 16, 2)).astype(np.uint8)
+    with pytest.raises(Refused, match="CHANNELS_UNSUPPORTED"):
+        read_bytes(saved(two, photometric="minisblack", planarconfig="contig", extrasamples=["unspecified"]))
+
+
+def test_sixteen_bit_colours_are_those_of_png() -> None:
+    wide = RNG.integers(0, 1 << 16, (16, 16, 3)).astype(np.uint16)
+    dark = RNG.integers(0, 1 << 12, (16, 16, 3)).astype(np.uint16)
+    for colours, unit in ((wide, PixelUnit.DISPLAY), (dark, PixelUnit.RAW)):
+        tiff, png = read_bytes(saved(colours, photometric="rgb")), read_bytes(imagecodecs.png_encode(colours))
+        assert tiff.unit is png.unit is unit
+        assert np.array_equal(tiff.display(), png.display())
+    assert np.array_equal(read_bytes(saved(wide, photometric="rgb")).display(), np.round(wide / 257))
+
+
+@pytest.mark.parametrize(("photometric", "shade"), [("minisblack", 0), ("miniswhite", 255)])
+def test_gaps_are_shown_as_their_sentence_says(photometric: str, shade: int) -> None:
+    values = np.linspace(0, 1, 1024, dtype=np.float32).reshape(32, 32)
+    values[4, 4], values[5, 5] = np.nan, np.inf
+    image = read_bytes(saved(values, photometric=photometric))
+    assert image.flags[0].sentence == (
+        "2 samples are not finite; infinity is shown as the largest value, others as the smallest."
+    )
+    assert (image.display()[4, 4], image.display()[5, 5]) == (shade, 255 - shade)

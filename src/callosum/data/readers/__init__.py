@@ -8,6 +8,7 @@ codestream     size and precision that a JPEG or JPEG 2000 codestream announces
 dicom          DICOM header to attributes, identifiers and early answers
 dicom_header   one way to ask a header, that answers None where pydicom raises
 dicom_pixels   one frame of a DICOM file as stored, decoded by pinned plugins
+dicom_terms    the defined terms of coded elements, and nothing else
 dicom_render   stored samples to physical meaning, window and polarity
 dicom_jpeg     12-bit and lossless JPEG for pydicom, through imagecodecs
 raster         PNG, JPEG, BMP, GIF and WebP
@@ -54,8 +55,13 @@ def read(path: Path | str, *, frame: int | None = None) -> Image:
     return read_bytes(read_file(Path(path)), frame=frame)
 
 
-def read_bytes(data: bytes, *, frame: int | None = None) -> Image:
+def read_bytes(data: bytes, *, frame: int | None = None, digest: str = "") -> Image:
     """Read one picture from the bytes of a file; see `read`.
+
+    Args:
+        data: All bytes of the file.
+        frame: Frame of a multi-frame file.
+        digest: SHA-256 of `data` when the caller has it already, so that a file is hashed once.
 
     Raises:
         Refused: the bytes cannot be indexed.
@@ -65,14 +71,15 @@ def read_bytes(data: bytes, *, frame: int | None = None) -> Image:
         raise reject(Reason.FILE_TOO_LARGE, f"The file is larger than {MAX_FILE_BYTES >> 30} GiB.")
     reader = importlib.import_module(READERS[sniff(data)])
     image: Image = reader.read_image(data, frame=frame)
-    return dataclasses.replace(image, source_digest=digest_bytes(data))
+    return dataclasses.replace(image, source_digest=digest or digest_bytes(data))
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a regular file whose first bytes are of a format that is read.
+    """The bytes of a regular file, whatever is in it; `read_bytes` finds the format out.
 
     Raises:
-        Refused: it cannot be opened (`UNREADABLE`), is too large, or is of another format.
+        Refused: `UNREADABLE`; or it is too large to be read: `FILE_TOO_LARGE`, or the answer that its first bytes
+            deserve when they are of a format without a reader.
     """
     try:
         if not path.is_file():  # a pipe or a device would block the run
@@ -82,5 +89,5 @@ def read_file(path: Path) -> bytes:
                 sniff(stream.read(HEAD_BYTES))
             raise reject(Reason.FILE_TOO_LARGE, f"The file is larger than {MAX_FILE_BYTES >> 30} GiB.")
         return path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte, from a manifest
         raise unreadable() from error

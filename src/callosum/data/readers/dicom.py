@@ -1,6 +1,7 @@
 """DICOM files: the header becomes attributes and identifiers, and what cannot be a picture is answered early.
 
-Attributes come from a fixed list of coded elements; free text, dates and names are never among them. The four
+Attributes come from a fixed list of coded elements, of which defined terms alone are kept (`dicom_terms`): free text,
+dates and names are never among them, not even where someone typed them into a coded element. The four
 identifiers go to `Image.identifiers` and nowhere else.
 
 Objects that carry pixels are pictures (RT dose and parametric maps included), with one exception: a segmentation is
@@ -24,7 +25,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from callosum.core.errors import Refused
 from callosum.core.record import Attribute, Flag, Image
-from callosum.data.readers.dicom_header import as_code, as_float, as_floats, as_int, as_text, items
+from callosum.data.readers.dicom_header import as_float, as_floats, as_int, as_text, items
 from callosum.data.readers.dicom_pixels import (
     PHOTOMETRICS,
     PixelLayout,
@@ -35,6 +36,7 @@ from callosum.data.readers.dicom_pixels import (
     pixel_layout,
 )
 from callosum.data.readers.dicom_render import render
+from callosum.data.readers.dicom_terms import LATERALITIES, MODALITIES, SEXES, VIEWS, YES_NO, as_term, body_part
 from callosum.data.readers.picture import choose_frame, picture_flags
 from callosum.data.readers.prescan import Layout, lay_out
 from callosum.data.readers.refusal import Reason, guard, metadata_only, quarantine, reject
@@ -43,10 +45,11 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _UNDEFINED = 0xFFFFFFFF
-_CODES = {
-    "modality": "Modality",
-    "view_position": "ViewPosition",
-    "burned_in_annotation": "BurnedInAnnotation",
+_TERMS = {
+    "modality": ("Modality", MODALITIES),
+    "view_position": ("ViewPosition", VIEWS),
+    "burned_in_annotation": ("BurnedInAnnotation", YES_NO),
+    "patient_sex": ("PatientSex", SEXES),
 }
 NUMBERS = (
     "Rows",
@@ -160,7 +163,7 @@ def _check_object(dataset: Dataset, num_bytes: int) -> None:
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     try:
         get_decoder(syntax)
-    except NotImplementedError as error:
+    except RuntimeError as error:  # pydicom's way to say that it knows no decoder
         raise metadata_only(Reason.TS_UNSUPPORTED, "Its transfer syntax is not one that is decoded.") from error
     if dataset[keyword].is_undefined_length and not syntax.is_encapsulated:
         raise quarantine(Reason.NO_META, "Compressed pixels, and no statement of how they are compressed.")
@@ -185,12 +188,13 @@ def _check_end(dataset: Dataset, num_bytes: int, *, must_be_complete: bool) -> N
 
 
 def _attributes(dataset: Dataset) -> dict[str, Attribute]:
-    """What is known about the image, from coded elements only."""
-    found: dict[str, Attribute] = {name: as_code(dataset, keyword) for name, keyword in _CODES.items()}
-    found["body_part"] = as_code(dataset, "BodyPartExamined").lower()
-    found["laterality"] = as_code(dataset, "ImageLaterality") or as_code(dataset, "Laterality")
-    sex = as_code(dataset, "PatientSex")
-    found["patient_sex"] = sex if sex in ("M", "F", "O") else ""
+    """What is known about the image, from the defined terms of coded elements only."""
+    found: dict[str, Attribute] = {
+        name: as_term(as_text(dataset, keyword), terms) for name, (keyword, terms) in _TERMS.items()
+    }
+    found["body_part"] = body_part(as_text(dataset, "BodyPartExamined"))
+    sides = (as_term(as_text(dataset, keyword), LATERALITIES) for keyword in ("ImageLaterality", "Laterality"))
+    found["laterality"] = next(filter(None, sides), "")
     found["sop_class"] = _sop_name(dataset)
     found["photometric"] = _photometric(dataset)
     syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))

@@ -6,13 +6,10 @@ pydicom converts an element when it is first touched, and a damaged one raises t
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-_CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 
 
 def raw_value(dataset: Dataset, keyword: str) -> Any:
@@ -67,12 +64,6 @@ def as_text(dataset: Dataset, keyword: str) -> str:
     """Text without surrounding space; empty when missing."""
     value = first_value(dataset, keyword)
     return "" if value is None else str(value).strip(" \0")
-
-
-def as_code(dataset: Dataset, keyword: str) -> str:
-    """A Code String (PS3.5 6.2); empty when it is not one, for what is not a code may be a name."""
-    text = as_text(dataset, keyword)
-    return text if _CODE.fullmatch(text) else ""
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:

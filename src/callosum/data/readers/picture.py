@@ -11,6 +11,12 @@ from callosum.data.readers.refusal import Reason, quarantine
 MIN_SIDE_PX = 8
 MAX_ASPECT = 16
 
+_RAW_MAX = 4095
+"""Wide colours that stay below come from a detector of 12 bits or fewer; as a finished picture they would be black."""
+
+_TRANSPOSED = 5
+"""Orientations from here on exchange rows and columns (TIFF 6.0, tag 274)."""
+
 
 def picture_flags(pixels: np.ndarray) -> list[Flag]:
     """`TINY`, `ASPECT_EXTREME`, `NON_FINITE` and `CONSTANT`.
@@ -29,7 +35,10 @@ def picture_flags(pixels: np.ndarray) -> list[Flag]:
         if num_bad == pixels.size:
             raise quarantine(Reason.NON_FINITE, "No sample is a finite number.")
         if num_bad:
-            flags.append(Flag(code="NON_FINITE", sentence=f"{num_bad} samples are not finite; they are shown black."))
+            sentence = (
+                f"{num_bad} samples are not finite; infinity is shown as the largest value, others as the smallest."
+            )
+            flags.append(Flag(code="NON_FINITE", sentence=sentence))
     if is_constant(pixels):
         flags.append(Flag(code="CONSTANT", sentence="Every pixel has the same value."))
     return flags
@@ -57,3 +66,26 @@ def choose_frame(frame: int | None, num_frames: int) -> tuple[int, list[Flag]]:
         return 0, []
     sentence = f"It has {num_frames} frames; the middle one was read (frame {index}, counted from 0)."
     return index, [Flag(code="MULTI_FRAME", sentence=sentence)]
+
+
+def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn `[H, W, ...]` upright (TIFF 6.0 and EXIF, tag 274); 1 and unknown numbers leave it as it is."""
+    if _TRANSPOSED <= orientation <= 8:
+        samples = samples.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    return np.ascontiguousarray(samples)
+
+
+def finished_colours(samples: np.ndarray, bits: int) -> np.ndarray:
+    """uint16 `[H, W, 3]` scaled from its stated bits to a finished picture of uint8.
+
+    One rule for PNG and TIFF: the largest number of the stated bits is white. Samples stated as 16 bits of which 12
+    would do are returned as they are, to be shown between percentiles.
+    """
+    if bits == 16 and int(samples.max(initial=0)) <= _RAW_MAX:
+        return samples
+    scaled: np.ndarray = np.round(samples / np.float32(((1 << bits) - 1) / 255))
+    return scaled.astype(np.uint8)

@@ -1,8 +1,11 @@
 """PNG, JPEG, BMP, GIF and WebP through Pillow; 16-bit colour PNG through imagecodecs, as Pillow drops its low bits.
 
-Nothing is clipped by a type: 16-bit grey stays raw and is shown between percentiles. A 16-bit colour PNG is a
-finished picture by its specification and is scaled to 8 bits. Transparency is composited on black, so that what
-alpha hides stays hidden.
+Nothing is clipped by a type: 16-bit grey stays raw and is shown between percentiles. 16-bit colours are a finished
+picture and are scaled to 8 bits (`finished_colours`). Transparency is composited on black, so that what alpha hides
+stays hidden.
+
+Pillow's plugins are opened directly: `PIL.Image.open` would apply the limit of the program around us, which is
+smaller than ours and not ours to change. `MAX_SAMPLES` alone rules, before anything is allocated.
 """
 
 from __future__ import annotations
@@ -13,18 +16,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL
+from PIL import BmpImagePlugin, GifImagePlugin, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL import Image as Pil
-from PIL import ImageOps
 
 from callosum.core.errors import Refused
 from callosum.core.record import Attribute, Flag, Image, PixelUnit
-from callosum.data.readers.picture import choose_frame, picture_flags
+from callosum.data.readers.picture import choose_frame, finished_colours, picture_flags, upright
 from callosum.data.readers.refusal import Reason, check_samples, guard, reject
+from callosum.data.readers.sniff import sniff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
+    from PIL.ImageFile import ImageFile
+
+_PLUGINS: dict[str, type[ImageFile]] = {
+    "png": PngImagePlugin.PngImageFile,
+    "jpeg": JpegImagePlugin.JpegImageFile,
+    "bmp": BmpImagePlugin.BmpImageFile,
+    "gif": GifImagePlugin.GifImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+}
+_ORIENTATION = 274
 _ANIMATED = ("GIF", "WEBP", "PNG")
 _PNG_COLOUR_16 = {2, 4, 6}
 """Colour types of PNG, byte 25, that Pillow reduces to 8 bits: RGB, grey with alpha, RGB with alpha."""
@@ -42,10 +55,9 @@ def read_image(data: bytes, *, frame: int | None = None) -> Image:
     """
     with guard(reject(Reason.CORRUPT, "The picture is damaged.")), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Pil.DecompressionBombWarning)
         try:
             return _read(data, frame)
-        except (Pil.DecompressionBombWarning, Pil.DecompressionBombError) as error:
+        except Pil.DecompressionBombError as error:  # WebP and frames of GIF, beyond our limit as well
             raise reject(Reason.TOO_MANY_PIXELS, "The picture announces more pixels than are read.") from error
         except (OSError, SyntaxError, EOFError) as error:
             raise _broken(error) from error
@@ -60,21 +72,21 @@ def _broken(error: BaseException) -> Refused:
 
 
 def _read(data: bytes, frame: int | None) -> Image:
-    with Pil.open(io.BytesIO(data), formats=_FORMATS) as opened:
+    with _PLUGINS[sniff(data)](io.BytesIO(data)) as opened:
         check_samples(opened.width * opened.height * len(opened.getbands()))
         num_frames = getattr(opened, "n_frames", 1) if opened.format in _ANIMATED else 1
         index, flags = choose_frame(frame, num_frames)
         if index:
-            opened.seek(index)
+            opened.seek(index)  # a frame of a GIF may be larger than its screen
+            check_samples(opened.width * opened.height * len(opened.getbands()))
         attributes: dict[str, Attribute] = {"format": (opened.format or "").lower(), "num_frames": num_frames}
         decoder = f"pillow {PIL.__version__}"
         if opened.format == "PNG" and data[24] == 16 and data[25] in _PNG_COLOUR_16 and num_frames == 1:
-            pixels, decoder = _png_16(data)
+            pixels, decoder = _png_16(data, opened.getexif().get(_ORIENTATION, 1))
             attributes["bits"] = 16
         else:
             opened.load()
-            upright = ImageOps.exif_transpose(opened)
-            pixels = to_samples(upright)
+            pixels = to_samples(ImageOps.exif_transpose(opened))
             attributes["bits"] = pixels.dtype.itemsize * 8
         if opened.mode == "CMYK":
             flags.append(Flag(code="CMYK", sentence="Printing colours were converted to RGB without a profile."))
@@ -111,8 +123,8 @@ def on_black(samples: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(colours[..., 0] if colours.shape[-1] == 1 else colours)
 
 
-def _png_16(data: bytes) -> tuple[np.ndarray, str]:
-    """A PNG of 16-bit colour, or of 16-bit grey with alpha, and its decoder."""
+def _png_16(data: bytes, orientation: int) -> tuple[np.ndarray, str]:
+    """A PNG of 16-bit colour, or of 16-bit grey with alpha, turned upright, and its decoder."""
     import imagecodecs
 
     decode: Callable[[bytes], np.ndarray] = imagecodecs.png_decode
@@ -120,5 +132,5 @@ def _png_16(data: bytes) -> tuple[np.ndarray, str]:
     if samples.shape[-1] in (2, 4):
         samples = on_black(samples)
     if samples.ndim == 3:
-        samples = np.round(samples / np.float32(257)).astype(np.uint8)
-    return samples, f"imagecodecs {imagecodecs.__version__}"
+        samples = finished_colours(samples, 16)
+    return upright(samples, orientation), f"imagecodecs {imagecodecs.__version__}"

@@ -1,6 +1,8 @@
 """TIFF of any sample type through tifffile: integers and floats wider than 8 bits stay raw, never clipped.
 
-Whole slides are recognised and left to a reader of their own. Pages of the size of the first are frames.
+16-bit colours are finished pictures, as in PNG. YCbCr becomes RGB; CIELAB and other colour models that have no one
+rendering are refused. Whole slides are recognised and left to a reader of their own. Pages of the size of the first
+are frames.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import numpy as np
 import tifffile
 
 from callosum.core.record import Attribute, Flag, Image, PixelUnit
-from callosum.data.readers.picture import choose_frame, picture_flags
+from callosum.data.readers.picture import choose_frame, finished_colours, picture_flags, upright
 from callosum.data.readers.raster import on_black
 from callosum.data.readers.refusal import Reason, check_samples, guard, reject
 
@@ -23,8 +25,18 @@ if TYPE_CHECKING:
 
 _SLIDES = ("is_svs", "is_ndpi", "is_scn", "is_bif", "is_philips")
 _MAX_PAGES = 1 << 16
-_TRANSPOSED = 5
-"""Orientations from here on exchange rows and columns (TIFF 6.0, tag 274)."""
+_MODELS = frozenset({0, 1, 2, 3, 4, 5, 6})
+"""WhiteIsZero, BlackIsZero, RGB, palette, mask, separated and YCbCr (TIFF 6.0, tag 262)."""
+
+_UNSPECIFIED, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2
+"""What an extra sample is (TIFF 6.0, tag 338)."""
+
+_JPEG = frozenset({6, 7, 33007, 34892})
+_CONVERTED_BY_CODEC = frozenset({33003, 33004, 33005, 34712, 22610, 34934, 50001, 34927, 50002, 52546})
+"""JPEG 2000, JPEG XR, WebP and JPEG XL carry their own colour transform."""
+
+_LUMA = (0.299, 0.587, 0.114)
+_REFERENCE = (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
 
 
 def read_image(data: bytes, *, frame: int | None = None) -> Image:
@@ -55,7 +67,8 @@ def _read(opened: TiffFile, num_bytes: int, frame: int | None) -> Image:
     check_samples(int(np.prod(page.shape, dtype=np.int64)))
     if any(at + size > num_bytes for at, size in zip(page.dataoffsets, page.databytecounts, strict=False)):
         raise reject(Reason.TRUNCATED, "The picture ends early.")
-    samples = _oriented(_channels_last(page.asarray(), page), page)
+    _check_model(page)
+    samples = upright(_channels_last(page.asarray(), page), _orientation(page))
     pixels, more = _meaning(samples, page)
     rows, columns = pixels.shape[:2]
     attributes: dict[str, Attribute] = {
@@ -95,17 +108,9 @@ def _channels_last(samples: np.ndarray, page: TiffPage) -> np.ndarray:
     return samples
 
 
-def _oriented(samples: np.ndarray, page: TiffPage) -> np.ndarray:
-    """Turn upright (TIFF 6.0, tag 274)."""
+def _orientation(page: TiffPage) -> int:
     tag = page.tags.get(274)
-    orientation = int(tag.value) if tag is not None else 1
-    if orientation >= _TRANSPOSED:
-        samples = samples.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        samples = samples[::-1]
-    if orientation in (2, 3, 6, 7):
-        samples = samples[:, ::-1]
-    return np.ascontiguousarray(samples)
+    return int(tag.value) if tag is not None else 1
 
 
 def _meaning(samples: np.ndarray, page: TiffPage) -> tuple[np.ndarray, list[Flag]]:
@@ -117,18 +122,87 @@ def _meaning(samples: np.ndarray, page: TiffPage) -> tuple[np.ndarray, list[Flag
         return samples.astype(np.uint8) * np.uint8(255), []
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
         return np.ascontiguousarray((page.colormap >> 8).astype(np.uint8)[:, samples].transpose(1, 2, 0)), []
-    num_channels = samples.shape[2] if samples.ndim == 3 else 1
-    if page.photometric == tifffile.PHOTOMETRIC.SEPARATED and num_channels == 4 and samples.dtype == np.uint8:
+    if page.photometric == tifffile.PHOTOMETRIC.SEPARATED and samples.shape[2:] == (4,) and samples.dtype == np.uint8:
         ink = 255 - samples.astype(np.uint16)
         sentence = "Printing colours were converted to RGB without a profile."
         return (ink[..., :3] * ink[..., 3:] // 255).astype(np.uint8), [Flag(code="CMYK", sentence=sentence)]
-    if num_channels in (2, 4) and page.extrasamples and samples.dtype.kind == "u":
-        return on_black(samples), []
+    samples = _without_alpha(samples, page)
+    num_channels = samples.shape[2] if samples.ndim == 3 else 1
     if num_channels == 1:
         samples = samples.reshape(samples.shape[:2])
     elif num_channels != 3:
         raise reject(Reason.CHANNELS_UNSUPPORTED, f"A picture of {num_channels} channels has no one rendering.")
+    if page.photometric == tifffile.PHOTOMETRIC.YCBCR and not _is_converted(page):
+        return _from_ycbcr(samples, page), []
+    if num_channels == 3 and samples.dtype == np.uint16:
+        return finished_colours(samples, int(page.bitspersample)), []
     if samples.dtype == np.uint8 and page.bitspersample < 8:
         full = (1 << page.bitspersample) - 1
         return np.round(samples * (255.0 / full)).astype(np.uint8), []
     return samples, []
+
+
+def _check_model(page: TiffPage) -> None:
+    """Refuse a colour model that has no one rendering, before it is decoded as if it were RGB.
+
+    Raises:
+        Refused: `FORMAT_UNSUPPORTED`.
+    """
+    if int(page.photometric) not in _MODELS:
+        raise reject(Reason.FORMAT_UNSUPPORTED, "Its colour model (CIELAB, for example) has no one rendering.")
+    if page.photometric == tifffile.PHOTOMETRIC.YCBCR and not _is_converted(page):
+        if page.subsampling not in (None, (1, 1)):
+            raise reject(Reason.FORMAT_UNSUPPORTED, "Subsampled YCbCr is read only when it is compressed as JPEG.")
+        if page.dtype != np.uint8 or page.samplesperpixel != 3:
+            raise reject(Reason.FORMAT_UNSUPPORTED, "YCbCr is read as three samples of 8 bits only.")
+
+
+def _is_converted(page: TiffPage) -> bool:
+    """True when the decoder has already made RGB of YCbCr; it leaves planes that are compressed apart alone."""
+    if page.compression in _JPEG:
+        return bool(page.planarconfig == tifffile.PLANARCONFIG.CONTIG)
+    return page.compression in _CONVERTED_BY_CODEC
+
+
+def _from_ycbcr(samples: np.ndarray, page: TiffPage) -> np.ndarray:
+    """YCbCr uint8 `[H, W, 3]` to RGB (TIFF 6.0 section 21, tags 529 and 532)."""
+    red, green, blue = _numbers(page, 529, _LUMA)
+    reference = _numbers(page, 532, _REFERENCE)
+    spans = [white - black for black, white in zip(reference[::2], reference[1::2], strict=True)]
+    if 0.0 in (*spans, green):
+        raise reject(Reason.CORRUPT, "The picture is damaged.")
+    values = samples.astype(np.float32)
+    luma = (values[..., 0] - reference[0]) * (255 / spans[0])
+    to_blue = (values[..., 1] - reference[2]) * (127 / spans[1])
+    to_red = (values[..., 2] - reference[4]) * (127 / spans[2])
+    out = np.empty_like(values)
+    out[..., 0] = luma + to_red * (2 - 2 * red)
+    out[..., 2] = luma + to_blue * (2 - 2 * blue)
+    out[..., 1] = (luma - blue * out[..., 2] - red * out[..., 0]) / green
+    return np.round(np.clip(out, 0, 255)).astype(np.uint8)
+
+
+def _numbers(page: TiffPage, code: int, otherwise: tuple[float, ...]) -> tuple[float, ...]:
+    """The rational numbers of a tag; the standard's when it is missing or of another length."""
+    tag = page.tags.get(code)
+    flat = np.ravel(tag.value).tolist() if tag is not None else []
+    if len(flat) == len(otherwise):  # tag 532 may be whole numbers
+        return tuple(float(number) for number in flat)
+    if len(flat) != 2 * len(otherwise) or 0 in flat[1::2]:
+        return otherwise
+    return tuple(top / bottom for top, bottom in zip(flat[::2], flat[1::2], strict=True))
+
+
+def _without_alpha(samples: np.ndarray, page: TiffPage) -> np.ndarray:
+    """One extra sample gone: colours on black, where they already are when their alpha is associated.
+
+    An extra sample of unspecified meaning beside RGB is ignored, as the standard says; beside grey it is a channel.
+    """
+    is_colour = page.photometric in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
+    num_colours = 3 if is_colour else 1
+    extra = [int(kind) for kind in page.extrasamples]
+    if samples.ndim != 3 or samples.shape[2] != num_colours + 1 or len(extra) != 1:
+        return samples
+    if extra[0] == _ASSOCIATED or (extra[0] == _UNSPECIFIED and is_colour):
+        return np.ascontiguousarray(samples[..., :num_colours])
+    return on_black(samples) if extra[0] == _UNASSOCIATED and samples.dtype.kind == "u" else samples
