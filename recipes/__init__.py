@@ -1,0 +1,1 @@
+"""Complete training configurations as Python functions."""

@@ -1,0 +1,11 @@
+"""Towers, tokenizers and the checkpoints that hold them.
+
+layers         attention block shared by the towers
+vision         image towers
+text           text towers, in torch and in numpy
+dual           the network of two towers, for training and for images
+tokenizer      WordPiece
+preprocess     a display picture to the square the image tower takes
+encoder        a checkpoint as an `Encoder`: texts without torch, images with it
+checkpoints    the folder format, its card and its digests; the starter that ships with the package
+"""

@@ -1,0 +1,38 @@
+"""A trained network as a checkpoint folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from callosum.models.checkpoints.cards import CONFIG, TOKENIZER, WEIGHTS, Card, write_card
+from callosum.models.dual import DualEncoder
+from callosum.models.preprocess import Preprocess
+from callosum.models.tokenizer import WordPiece
+
+
+def save_checkpoint(
+    folder: Path, model: DualEncoder, *, wordpiece: WordPiece, preprocess: Preprocess, card: Card
+) -> None:
+    """Write weights (float16; the encoder computes in float32), sizes, vocabulary and card."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: value.detach().to(torch.float16).contiguous()
+        for name, value in model.state_dict().items()
+        if value.dtype.is_floating_point
+    }
+    save_file(state, folder / WEIGHTS, metadata={"format": "callosum.checkpoint/1"})
+    wordpiece.save(folder / TOKENIZER)
+    values = {
+        "format": "callosum.checkpoint/1",
+        "dim": model.image_projection.out_features,
+        "vision": asdict(model.vision.config),
+        "text": asdict(model.text.config),
+        "preprocess": asdict(preprocess),
+    }
+    (folder / CONFIG).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_card(folder, card)

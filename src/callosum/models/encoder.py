@@ -1,0 +1,196 @@
+"""A checkpoint as an `Encoder`: texts are embedded in numpy, images in torch, imported when the first image comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from safetensors.numpy import load_file
+
+from callosum.core.display import to_display
+from callosum.core.embedding import Embedding, SpaceId, unit_rows
+from callosum.core.errors import InputError, UsageError
+from callosum.models.preprocess import Preprocess
+from callosum.models.text.sizes import SmallTextConfig
+from callosum.models.text.small_numpy import SmallTextNumpy
+from callosum.models.tokenizer import WordPiece, pad
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+    from callosum.models.dual import DualEncoder
+
+MICRO_BATCH = 16
+TEXT_BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Sizes of both towers, as in `config.json`.
+
+    Attributes:
+        dim: Width of the shared space.
+        vision: Fields of the image tower's config.
+        text: Sizes of the text tower.
+    """
+
+    dim: int
+    vision: Mapping[str, Any]
+    text: SmallTextConfig
+
+
+class CheckpointEncoder:
+    """Implements `core.protocols.Encoder`.
+
+    Args:
+        config: Sizes.
+        weights_path: `model.safetensors`; read once for texts and once for images.
+        tokenizer: The checkpoint's tokenizer.
+        preprocess: The checkpoint's way from a picture to its input.
+        space: The space of the vectors.
+        read: Reads a path to something with `display()`.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: EncoderConfig,
+        weights_path: Path,
+        tokenizer: WordPiece,
+        preprocess: Preprocess,
+        space: SpaceId,
+        read: Callable[[Path], Any] | None = None,
+    ) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        self._preprocess = preprocess
+        self._space = space
+        self._read = read
+        self._weights_path = weights_path
+        self._text: SmallTextNumpy | None = None
+        self._network: DualEncoder | None = None
+
+    @property
+    def space(self) -> SpaceId:
+        """The space of every vector this encoder returns."""
+        return self._space
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Picture to tower input."""
+        return self._preprocess
+
+    def encode_text(self, texts: Sequence[str]) -> Embedding:
+        """Embed sentences, each as if it were alone: the texts beside it change nothing but rounding.
+
+        Raises:
+            InputError: one string was given instead of a sequence of them.
+        """
+        if isinstance(texts, str):
+            message = "encode_text takes a sequence of texts; found one string."
+            raise InputError(message, hint="Write [text].")
+        if self._text is None:
+            weights = {k: v.astype(np.float32) for k, v in load_file(self._weights_path).items()}
+            self._text = SmallTextNumpy(self.config.text, weights)
+        ids = self.tokenizer.ids(texts)
+        order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
+        out_ND = np.zeros((len(ids), self.config.dim), np.float32)
+        for start in range(0, len(order), TEXT_BATCH):
+            part = order[start : start + TEXT_BATCH]
+            out_ND[part] = self._text(*pad([ids[n] for n in part]))
+        return Embedding(matrix=unit_rows(out_ND), space=self.space)
+
+    def encode_image(self, images: Sequence[Any], *, batch_size: int | None = None) -> Embedding:
+        """Embed pictures: paths, PIL images, uint8 or uint16 arrays `[H, W]` or `[H, W, 3]`, `Image` records.
+
+        Raises:
+            InputError: something else was given.
+            UsageError: a path was given to an encoder without a reader.
+        """
+        step = batch_size or MICRO_BATCH
+        parts = [np.zeros((0, self.config.dim), np.float32)]
+        for start in range(0, len(images), step):
+            pixels = np.stack([self.preprocess(self._display(image)) for image in images[start : start + step]])
+            parts.append(self._forward(pixels))
+        return Embedding(matrix=np.concatenate(parts), space=self.space)
+
+    def encode_pixels(self, pixels: UInt8[np.ndarray, "N S S 3"]) -> Embedding:
+        """Embed what `preprocess` returned."""
+        parts = [np.zeros((0, self.config.dim), np.float32)]
+        parts += [self._forward(pixels[n : n + MICRO_BATCH]) for n in range(0, len(pixels), MICRO_BATCH)]
+        return Embedding(matrix=np.concatenate(parts), space=self.space)
+
+    def _forward(self, pixels: UInt8[np.ndarray, "B S S 3"]) -> Float[np.ndarray, "B D"]:
+        import torch
+
+        if self._network is None:
+            self._network = load_network(self.config, self._weights_path)
+        with torch.inference_mode(), _one_core_left():
+            out_BD: Float[np.ndarray, "B D"] = self._network.encode_image(torch.from_numpy(pixels)).numpy()
+        return unit_rows(out_BD)
+
+    def _display(self, image: Any) -> UInt8[np.ndarray, "H W *C"]:
+        """Display values of whatever `encode_image` accepts."""
+        if isinstance(image, str | Path):
+            if self._read is None:
+                message = "This encoder was loaded without a reader of files."
+                raise UsageError(message, hint="Use callosum.load_encoder, or give arrays or records.")
+            image = self._read(Path(image))
+        if hasattr(image, "display"):
+            image = image.display()
+        elif hasattr(image, "convert") and hasattr(image, "mode"):
+            image = _pil_pixels(image)
+        if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,)):
+            found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
+            message = f"An image is a path, a PIL image, an array [H, W] or [H, W, 3], or a record; found {found}."
+            raise InputError(message)
+        if image.dtype not in (np.uint8, np.uint16) or 0 in image.shape:
+            message = f"An array of pixels is uint8 or uint16 and not empty; found {image.dtype} {list(image.shape)}."
+            raise InputError(message)
+        return to_display(image)
+
+
+@contextmanager
+def _one_core_left() -> Iterator[None]:
+    """Compute on all cores but one, which reads the next pictures: threads that share a core wait for each other."""
+    import torch
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, num_threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def _pil_pixels(image: PilImage) -> np.ndarray:
+    """Samples of a PIL image as they are when grey of any depth; else RGB, transparency laid on black."""
+    if image.mode in ("L", "I", "F") or image.mode.startswith("I;16"):
+        return to_display(np.asarray(image))
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
+        return (rgba[..., :3] * rgba[..., 3:] // 255).astype(np.uint8)
+    return np.asarray(image.convert("RGB"))
+
+
+def load_network(config: EncoderConfig, weights_path: Path) -> DualEncoder:
+    """Build the network in float32, fold its batch norms into the convolutions, ready to encode images."""
+    import torch
+    from safetensors.torch import load_file as load_tensors
+
+    from callosum.core.config import config_from
+    from callosum.models.dual import DualEncoder
+    from callosum.models.vision.hybrid import HybridConfig
+
+    vision = config_from(HybridConfig, {k: tuple(v) if isinstance(v, list) else v for k, v in config.vision.items()})
+    network = DualEncoder(vision=vision, text=config.text, dim=config.dim)
+    state = {name: value.to(torch.float32) for name, value in load_tensors(weights_path).items()}
+    counters = {name: value for name, value in network.state_dict().items() if not value.dtype.is_floating_point}
+    network.load_state_dict({**counters, **state}, strict=True)
+    network.vision.fold_norms()
+    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,4 @@
+"""Image towers.
+
+hybrid    residual convolutions, a coarse thumbnail token and two attention blocks
+"""

@@ -1,0 +1,116 @@
+"""Words for the classes of lung tissue and breast ultrasound: data, no logic."""
+
+from __future__ import annotations
+
+HISTOLOGY_CLASSES = {
+    "adenocarcinoma": (
+        "lung adenocarcinoma",
+        "lung adenocarcinoma",
+        "adenocarcinoma of the lung",
+        "pulmonary adenocarcinoma",
+        "adenocarcinoma",
+        "lung cancer, adenocarcinoma type",
+        "glandular lung carcinoma",
+        "non-small cell lung cancer, adenocarcinoma",
+    ),
+    "squamous": (
+        "lung squamous cell carcinoma",
+        "lung squamous cell carcinoma",
+        "squamous cell carcinoma of the lung",
+        "pulmonary squamous cell carcinoma",
+        "squamous cell carcinoma",
+        "squamous cell lung cancer",
+        "squamous carcinoma",
+        "lung cancer, squamous cell type",
+        "keratinizing squamous carcinoma of the lung",
+    ),
+    "benign": (
+        "benign lung tissue",
+        "benign lung tissue",
+        "normal lung tissue",
+        "benign lung",
+        "healthy lung tissue",
+        "non-cancerous lung tissue",
+        "lung tissue without cancer",
+        "normal lung parenchyma",
+        "normal alveolar tissue",
+        "lung tissue without malignancy",
+        "benign pulmonary tissue",
+    ),
+    "malignant": (
+        "lung cancer",
+        "lung carcinoma",
+        "malignant lung tissue",
+        "malignant lung tumor",
+        "carcinoma of the lung",
+        "cancerous lung tissue",
+    ),
+}
+HISTOLOGY_FRAMES = (
+    "H&E histopathology tile of {}",
+    "{noun} of {}",
+    "{noun} of {}",
+    "{noun} showing {}",
+    "{noun} with {}",
+    "{noun}: {}",
+    "{}, {noun}",
+    "{} {noun}",
+    "{} histopathology",
+    "{} histology",
+    "{} on H&E",
+    "{} tissue section",
+    "{}",
+)
+
+BREAST_CLASSES = {
+    "benign": (
+        "a benign mass",
+        "a benign mass",
+        "a benign lesion",
+        "benign mass",
+        "benign tumor",
+        "a benign tumour",
+        "a benign nodule",
+        "benign breast lesion",
+        "a fibroadenoma",
+        "benign findings",
+    ),
+    "malignant": (
+        "a malignant mass",
+        "a malignant mass",
+        "a malignant lesion",
+        "malignant mass",
+        "malignant tumor",
+        "breast cancer",
+        "a cancer",
+        "a breast carcinoma",
+        "malignancy",
+        "a suspicious malignant lesion",
+        "a malignant tumour",
+    ),
+    "normal": (
+        "no mass",
+        "no mass",
+        "no lesion",
+        "normal tissue",
+        "normal breast tissue",
+        "no abnormality",
+        "no findings",
+        "no tumor",
+        "no evidence of a mass",
+        "no focal lesion",
+        "nothing abnormal",
+        "healthy tissue",
+    ),
+    "mass": ("a mass", "a lesion", "a tumor", "a breast mass", "a focal lesion", "an abnormality"),
+}
+BREAST_ADJECTIVES = {
+    "benign": ("benign",),
+    "malignant": ("malignant", "malignant", "cancerous"),
+    "normal": ("normal", "normal", "healthy", "unremarkable"),
+}
+BREAST_TEMPLATES = {
+    "benign": "Breast ultrasound showing a benign mass.",
+    "malignant": "Breast ultrasound showing a malignant mass.",
+    "normal": "Normal breast ultrasound without a mass.",
+}
