@@ -6,7 +6,7 @@ words. It is for research and teaching: it never makes a diagnosis.
     import callosum
 
     encoder = callosum.load_encoder("starter")
-    scores = callosum.zero_shot(encoder, ["film.dcm"], ["a chest x-ray", "a CT of the head"])
+    scores = callosum.zero_shot(encoder, ["film.dcm"], ["chest x-ray", "CT of the head"])
 
 Names are loaded when they are first used: importing the package imports neither numpy nor torch.
 """

@@ -120,12 +120,12 @@ def test_show(archive: Path) -> None:
 
 
 def test_classify(scans: Path) -> None:
-    labels = ("--label", "an ultrasound image", "--label", "a CT scan")
+    labels = ("--label", "ultrasound of the heart", "--label", "CT of the head")
     files = (scans / "examples_ybr_color.dcm", scans / "693_J2KI.dcm")
     echo, head = lines(callosum("classify", *files, *labels, "--json"))
     assert set(echo) == {"schema", "source", "scores", "space"}
-    assert echo["scores"]["an ultrasound image"] > echo["scores"]["a CT scan"]
-    assert head["scores"]["an ultrasound image"] < head["scores"]["a CT scan"]
+    assert echo["scores"]["ultrasound of the heart"] > echo["scores"]["CT of the head"]
+    assert head["scores"]["ultrasound of the heart"] < head["scores"]["CT of the head"]
     mixed = lines(callosum("classify", files[0], scans / "empty.dcm", *labels, "--json", code=7))
     assert [row["schema"] for row in mixed] == ["callosum.prediction/1", "callosum.problem/1"]
 
@@ -240,3 +240,41 @@ def test_interrupting_says_how_to_resume(tmp_path: Path) -> None:
     assert running.returncode == 130
     assert "--resume" in message
     assert "Traceback" not in message
+
+
+def test_a_reader_that_leaves_early_does_not_stop_the_run(tmp_path: Path, scans: Path) -> None:
+    running = subprocess.Popen(
+        command("index", tmp_path / "a", scans, "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stdout is not None
+    running.stdout.close()
+    assert "goes on" in running.communicate()[1]
+    assert running.returncode == 7
+    assert Archive.open(tmp_path / "a").count() == 4
+
+
+def test_no_message_repeats_a_path(tmp_path: Path) -> None:
+    patient = tmp_path / "DOE^JANE"
+    for arguments, code in {
+        ("index", tmp_path / "a", patient): 4,
+        ("search", tmp_path, "--image", patient): 5,
+        ("classify", patient, "--label", "x", "--label", "y"): 7,
+        ("show", patient, "x"): 5,
+        ("index", tmp_path / "a", "--manifest", patient): 4,
+    }.items():
+        done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert "DOE" not in done.stderr
+
+
+def test_an_unforeseen_error_says_its_kind_only(tmp_path: Path) -> None:
+    code = (
+        "import sys, callosum.service.service as s; sys.argv = ['callosum', 'search', 'x', 'y']\n"
+        "def broken(*_): raise RuntimeError('Jane Doe')\n"
+        "s.Service.search = broken\n"
+        "from callosum.cli.main import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "RuntimeError" in done.stderr
+    assert "Jane" not in done.stderr

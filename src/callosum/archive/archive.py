@@ -30,6 +30,7 @@ from callosum.archive.tables import (
     damaged,
     existing_table,
     first_of_each,
+    make_table,
     num_fragments,
     sql_list,
     text_array,
@@ -226,7 +227,7 @@ class Archive:
             return
         with self.writing():
             if self._refused is None:
-                self._refused = self._db.create_table("refused", schema=refused_schema(), mode="overwrite")
+                self._refused = make_table(self._db, self.path, "refused", refused_schema())
             table = pa.Table.from_pylist(list(rows.values()), schema=refused_schema())
             merge = self._refused.merge_insert("source_digest").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(table)
@@ -344,7 +345,7 @@ class Archive:
             self._card = {**self._card, "space": space.to_json()}
             write_atomically(self.path / CARD, json.dumps(self._card, indent=1).encode())
         if self._images is None:
-            self._images = self._db.create_table("images", schema=images_schema(dim), mode="overwrite")
+            self._images = make_table(self._db, self.path, "images", images_schema(dim))
 
     def sort_out(self, entries: Sequence[Entry]) -> list[Stored]:
         """What becomes of each entry: new, the same content as a row that is there, or a taken id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,12 @@ def existing_table(database: Any, path: Path, name: str) -> Any:
         return database.open_table(name)
     except (ValueError, RuntimeError, OSError) as error:
         raise damaged() from error
+
+
+def make_table(database: Any, path: Path, name: str, schema: pa.Schema) -> Any:
+    """A new empty table, in place of one whose making was interrupted."""
+    shutil.rmtree(path / f"{name}.lance", ignore_errors=True)
+    return database.create_table(name, schema=schema)
 
 
 def damaged() -> IntegrityError:

@@ -1,0 +1,11 @@
+"""One module per verb; each holds a click command named `command`.
+
+classify    scores of pictures for labels that are only words
+demo        a tour over real DICOM files
+doctor      what this installation can do
+embed       pictures or texts to vectors
+index       files into an archive
+model       the installed checkpoints
+search      an archive by words, by a picture or by a record
+show        one record of an archive
+"""
