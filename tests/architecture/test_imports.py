@@ -14,7 +14,7 @@ EDGE = {  # heavy dependency -> the rooms that may import it
     "jinja2": ("cli/",),
     "rich": ("cli/",),
     "lancedb": ("archive/",),
-    "pyarrow": ("archive/", "data/manifest.py", "cli/commands/embed.py"),
+    "pyarrow": ("archive/", "data/manifest.py", "train/", "cli/commands/embed.py"),
     "pydicom": ("data/readers/dicom", "cli/commands/demo.py"),
     "imagecodecs": ("data/readers/",),
     "tifffile": ("data/readers/raster.py", "data/readers/tiff.py"),

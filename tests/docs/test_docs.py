@@ -41,7 +41,7 @@ def desk(tmp_path: Path, pydicom_files: Path) -> Path:
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "console")], ids=lambda p: p.name)
 def test_commands_run(page: Path, desk: Path) -> None:
     callosum = f'"{sys.executable}" -m callosum'
-    for line in "\n".join(blocks(page, "console")).splitlines():
+    for line in "".join(blocks(page, "console")).splitlines():
         command = line.removeprefix("$ ")
         assert line.startswith("$ "), line
         if command.startswith(". "):

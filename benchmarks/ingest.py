@@ -1,0 +1,161 @@
+"""Images per second end to end over images per second of encoding alone, and peak memory against the number of files.
+
+Run it with `python -m benchmarks.ingest [--quick] [--json]`. End to end is `service.ingest`: walk, read, render, make
+the thumbnail, encode, write, flush. Encoding alone is the same encoder over pictures in memory, ready for it, with
+the same batch size: once with the threads that it has while indexing (one core reads), once with every core. The two
+are measured in turn, and the median of their ratios is given. Files: CT slices of 512 x 512 x 16 bit as uncompressed
+DICOM, films of 320 x 320 as JPEG, and tiles of 64 x 64 as JPEG; each file is different.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import torch
+from PIL import Image as PilImage
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+import callosum
+from benchmarks.figures import Figure, arguments, save, show
+from callosum.archive.archive import Archive
+from callosum.data.sources import iter_sources
+from callosum.service.ingest import IngestConfig, ingest
+
+FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+PEAK = """
+import json, resource, sys
+from callosum.cli.main import cli
+try:
+    cli(["index", sys.argv[1], sys.argv[2], "--json"], standalone_mode=False)
+finally:
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    print(json.dumps([resource.getrusage(w).ru_maxrss / 1024 for w in who]))
+"""
+
+
+def write_ct(folder: Path, count: int) -> None:
+    """CT slices with noise of their own, uncompressed."""
+    dataset = pydicom.dcmread(FILES / "693_J2KI.dcm")
+    slice_YX = dataset.pixel_array.astype(np.int32)
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    for n in range(count):
+        noise = np.random.default_rng(n).integers(-20, 20, slice_YX.shape)
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(n)])
+        dataset.set_pixel_data((slice_YX + noise).astype(np.int16), "MONOCHROME2", 16, generate_instance_uid=False)
+        dataset.save_as(folder / f"{n:05}.dcm")
+
+
+def write_jpeg(folder: Path, count: int, *, side: int) -> None:
+    """Pictures with noise of their own, as JPEG."""
+    base = pydicom.dcmread(FILES / "693_J2KI.dcm").pixel_array.astype(np.float32)
+    picture = np.clip((base - base.min()) / np.ptp(base) * 255, 0, 255).astype(np.uint8)
+    small = np.asarray(PilImage.fromarray(picture).resize((side, side))).astype(np.int16)
+    for n in range(count):
+        noise = np.random.default_rng(n).integers(-6, 6, small.shape)
+        PilImage.fromarray(np.clip(small + noise, 0, 255).astype(np.uint8)).save(folder / f"{n:05}.jpg", quality=90)
+
+
+CORPORA: dict[str, Callable[[Path, int], None]] = {
+    "ct_dicom_512": write_ct,
+    "film_jpeg_320": lambda folder, count: write_jpeg(folder, count, side=320),
+    "tile_jpeg_64": lambda folder, count: write_jpeg(folder, count, side=64),
+}
+
+
+def encoding_rate(pixels_NSSC: np.ndarray, *, num_threads: int) -> float:
+    """Images per second of the encoder alone, which uses one thread less than there are."""
+    encoder = callosum.load_encoder("starter")
+    batch = IngestConfig().batch_size
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        encoder.encode_pixels(pixels_NSSC[:batch])
+        start = time.perf_counter()
+        for n in range(0, len(pixels_NSSC), batch):
+            encoder.encode_pixels(pixels_NSSC[n : n + batch])
+        return len(pixels_NSSC) / (time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(before)
+
+
+def ingest_rate(files: Path, archive: Path) -> float:
+    """Images per second from files to rows on the disk, processes warm."""
+    encoder = callosum.load_encoder("starter")
+    encoder.encode_pixels(np.zeros((1, *encoder.preprocess(np.zeros((8, 8), np.uint8)).shape), np.uint8))
+    report = ingest(Archive.create(archive, space=encoder.space), iter_sources([files]), encoder)
+    assert report.accepted + report.flagged == sum(1 for _ in files.iterdir())
+    return report.images_per_s
+
+
+def ratios(name: str, *, count: int, repetitions: int) -> list[Figure]:
+    """The figures of one corpus."""
+    preprocess = callosum.load_encoder("starter").preprocess
+    in_turn: list[tuple[float, float, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder) / "files"
+        files.mkdir()
+        CORPORA[name](files, count)
+        some = [preprocess(callosum.read(path).display()) for path in sorted(files.iterdir())[:256]]
+        pixels = np.stack(some * (count // len(some) + 1))[:count]
+        for n in range(repetitions):
+            shared = encoding_rate(pixels, num_threads=torch.get_num_threads())
+            every = encoding_rate(pixels, num_threads=torch.get_num_threads() + 1)
+            in_turn.append((ingest_rate(files, Path(folder) / f"archive-{n}"), shared, every))
+    rate, shared, every = (statistics.median(column) for column in zip(*in_turn, strict=True))
+    over_shared = statistics.median(a / b for a, b, _ in in_turn)
+    over_every = statistics.median(a / c for a, _, c in in_turn)
+    return [
+        Figure(name=f"{name}/ingest", value=rate, unit="images/s"),
+        Figure(name=f"{name}/encoding_with_the_same_threads", value=shared, unit="images/s"),
+        Figure(name=f"{name}/encoding_with_every_core", value=every, unit="images/s"),
+        Figure(name=f"{name}/ingest_over_encoding_same_threads", value=over_shared, target=0.8),
+        Figure(name=f"{name}/ingest_over_encoding_every_core", value=over_every, target=0.8),
+    ]
+
+
+def peak_mib(files: Path, archive: Path) -> float:
+    """Peak resident memory of indexing: this process and its largest reader, in MiB."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(archive), str(files)], capture_output=True, text=True, check=True
+    )
+    return float(sum(json.loads(done.stdout.splitlines()[-1])))
+
+
+def memory(*, count: int) -> list[Figure]:
+    """Peak memory over `count` files and over four times as many."""
+    with tempfile.TemporaryDirectory() as folder:
+        peaks = []
+        for n, times in enumerate((1, 4)):
+            files = Path(folder) / f"files-{n}"
+            files.mkdir()
+            CORPORA["ct_dicom_512"](files, count * times)
+            peaks.append(peak_mib(files, Path(folder) / f"archive-{n}"))
+    return [
+        Figure(name=f"peak_memory_{count}_files", value=peaks[0], unit="MiB"),
+        Figure(name=f"peak_memory_{4 * count}_files", value=peaks[1], unit="MiB"),
+        Figure(name="peak_memory_growth_x4_files", value=peaks[1] / peaks[0], target=1.1, is_at_least=False),
+    ]
+
+
+def main() -> None:
+    """Measure, print, and keep the full run's figures."""
+    options = arguments(__doc__).parse_args()
+    count, repetitions = (256, 2) if options.quick else (1024, 5)
+    figures = [f for name in CORPORA for f in ratios(name, count=count, repetitions=repetitions)]
+    figures += memory(count=count)
+    show(figures, form="json" if options.json else "table")
+    if not options.quick:
+        save("ingest", figures)
+
+
+if __name__ == "__main__":
+    main()
