@@ -59,7 +59,7 @@ class Trap:
     name: str
     action: str
     record_id: None = None
-    text: None = None
+    text: str = ""
     patient_id: None = None
     study_id: None = None
     modality: None = None

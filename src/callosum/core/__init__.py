@@ -1,6 +1,7 @@
 """The nouns everything else is written in; numpy and the standard library only.
 
 config      frozen keyword-only settings that refuse unknown keys
+cores       how many there are for us
 digest      content hashes of files, arrays and settings
 display     grey or colour samples to the picture a person sees, uint8
 embedding   Embedding (unit rows) and SpaceId (the space they live in)

@@ -35,7 +35,7 @@ _COUNTS = {Answer.METADATA_ONLY: "metadata_only", Answer.QUARANTINE: "quarantine
 class IngestConfig:
     """How files become rows."""
 
-    batch_size: int = 32
+    batch_size: int = 64
     """Pictures encoded at once."""
     commit_size: int = 1024
     """Pictures written at once."""

@@ -8,16 +8,17 @@ it is full, reading waits for the encoder, which is why memory does not grow wit
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from callosum.core.cores import num_cores
 from callosum.core.digest import digest_bytes
 from callosum.core.errors import MissingDependency, Refused
 from callosum.core.record import Answer
@@ -25,21 +26,19 @@ from callosum.data.sources import Source
 from callosum.service.worker import READY, Job, Outcome, unreadable
 
 QUEUE_LENGTH = 128
+NUM_AHEAD = 4
+MAX_TEXT_AHEAD = 1 << 13
+"""A longer text waits for its turn: both ends would block if sources and results outgrew the socket's buffer."""
 START_TIMEOUT_S = 120.0
 PROGRAM = "from callosum.service.worker import main; main()"
-
-
-def _num_cores() -> int:
-    """Cores that this process may use, which in a container are fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkersConfig:
     """How files are read."""
 
-    num_workers: int = max(1, _num_cores() - 1)
-    """Processes; the encoder has the remaining cores."""
+    num_workers: int = num_cores()
+    """Processes; while the encoder computes they wait for room in the queue, so they take no core from it for long."""
     timeout_s: float = 60.0
     """What reading one file may take before its process is replaced."""
 
@@ -87,21 +86,23 @@ class Workers:
 
     def _run(self, waiting: Iterator[Source]) -> None:
         process = None
+        ahead: deque[Source] = deque()
         try:
             process = self._start()
             while not self._stopping.is_set():
-                with self._lock:
-                    source = next(waiting, None)
-                if source is None:
+                self._fill(ahead, waiting, process)
+                if not ahead:
                     break
-                outcome = process.read(source, self._config.timeout_s)
+                outcome = process.receive(self._config.timeout_s)
+                source = ahead.popleft()
                 if self._stopping.is_set():
                     break
                 if isinstance(outcome, _Lost):
                     self._end(process)
                     process = self._start()
-                    digest = _digest(source)
-                    outcome = unreadable(source, Answer.QUARANTINE, outcome.code, outcome.sentence, digest)
+                    for each in ahead:
+                        process.send(each)
+                    outcome = unreadable(source, Answer.QUARANTINE, outcome.code, outcome.sentence, _digest(source))
                 self._put(outcome)
         except BaseException as error:  # it is raised again where the results are read
             self._put(error)
@@ -109,6 +110,16 @@ class Workers:
             if process is not None:
                 self._end(process)
             self._put(None)
+
+    def _fill(self, ahead: deque[Source], waiting: Iterator[Source], process: _Process) -> None:
+        """Hand sources over before their turn, so that a process never waits for this one."""
+        while len(ahead) < NUM_AHEAD and (not ahead or len(ahead[-1].text) < MAX_TEXT_AHEAD):
+            with self._lock:
+                source = next(waiting, None)
+            if source is None:
+                return
+            ahead.append(source)
+            process.send(source)
 
     def _start(self) -> _Process:
         process = _Process(self._job)
@@ -168,9 +179,13 @@ class _Process:
             message = "The process that reads files could not start."
             raise MissingDependency(message, hint="Run: callosum doctor.")
 
-    def read(self, source: Source, timeout_s: float) -> Outcome | _Lost:
-        try:
+    def send(self, source: Source) -> None:
+        with contextlib.suppress(OSError):  # a process that is gone shows when its result is asked for
             self._pipe.send(source)
+
+    def receive(self, timeout_s: float) -> Outcome | _Lost:
+        """The result of the oldest source that was sent."""
+        try:
             if not self._pipe.poll(timeout_s):
                 return _Lost("TIMEOUT", f"Reading took longer than {timeout_s:g} seconds and was stopped.")
             outcome: Outcome = self._pipe.recv()
