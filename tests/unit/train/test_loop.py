@@ -1,9 +1,11 @@
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from callosum.models.tokenizer import WordPiece
 from callosum.models.vision.hybrid import HybridConfig
 from callosum.train.batch import Sampler
 from callosum.train.config import TrainConfig
@@ -35,6 +37,12 @@ def rows() -> list[Row]:
     return out
 
 
+@lru_cache
+def vocabulary() -> WordPiece:
+    """One vocabulary for every run: its trainer breaks ties at random, which is why a run keeps its vocabulary."""
+    return build_wordpiece(rows(), ["a liver"], vocab_size=400, context_length=32, seed=0)
+
+
 def trainer(views: int = 1) -> Trainer:
     config = TrainConfig(
         vision=VISION,
@@ -47,10 +55,9 @@ def trainer(views: int = 1) -> Trainer:
         views=views,
         num_threads=1,
     )
-    wordpiece = build_wordpiece(rows(), ["a liver"], vocab_size=400, context_length=32, seed=0)
     pixels = np.random.default_rng(0).integers(0, 256, (48, 40, 40, 3)).astype(np.uint8)
     torch.manual_seed(0)
-    return Trainer(config, Material(rows=rows(), pixels=pixels, wordpiece=wordpiece))
+    return Trainer(config, Material(rows=rows(), pixels=pixels, wordpiece=vocabulary()))
 
 
 @pytest.mark.parametrize("views", [1, 2])
