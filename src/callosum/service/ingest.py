@@ -28,6 +28,9 @@ from callosum.service.workers import Workers, WorkersConfig
 _ATTRIBUTE_TYPE = Flag(
     code=ATTRIBUTE_TYPE, sentence="An attribute is of another kind in this archive; it was left out."
 )
+_DUPLICATE_CONTENT = Flag(
+    code="DUPLICATE_CONTENT", sentence="It has the same content as another file of this run; one of them is indexed."
+)
 _COUNTS = {Answer.METADATA_ONLY: "metadata_only", Answer.QUARANTINE: "quarantined", Answer.REJECT: "rejected"}
 
 
@@ -252,6 +255,7 @@ class _Run:
                 self._accept(entry, flags)
             elif stored is Stored.SAME:
                 self._counts["unchanged"] += 1
+                self._problems.append(_flagged(entry, (_DUPLICATE_CONTENT,)))
             else:
                 self._count_refused(_id_conflict(entry))
         self._refused = []
@@ -276,15 +280,7 @@ class _Run:
     def _accept(self, entry: Entry, flags: tuple[Flag, ...]) -> None:
         self._counts["flagged" if flags else "accepted"] += 1
         if flags:
-            self._problems.append(
-                Problem(
-                    source=entry.source,
-                    source_digest=entry.source_digest,
-                    answer=Answer.FLAG,
-                    code=",".join(flag.code for flag in flags),
-                    sentence=" ".join(flag.sentence for flag in flags),
-                )
-            )
+            self._problems.append(_flagged(entry, flags))
 
     def _refuse(self, outcome: Unreadable) -> None:
         self._count_refused(outcome)
@@ -293,6 +289,16 @@ class _Run:
     def _count_refused(self, outcome: Unreadable) -> None:
         self._counts[_COUNTS[outcome.answer]] += 1
         self._problems.append(_problem(outcome))
+
+
+def _flagged(entry: Entry, flags: tuple[Flag, ...]) -> Problem:
+    return Problem(
+        source=entry.source,
+        source_digest=entry.source_digest,
+        answer=Answer.FLAG,
+        code=",".join(flag.code for flag in flags),
+        sentence=" ".join(flag.sentence for flag in flags),
+    )
 
 
 def _problem(outcome: Unreadable) -> Problem:
