@@ -98,6 +98,7 @@ def to_display(values: np.ndarray, *, window: Window | None = None, inverted: bo
         window: The window to apply; the percentile window when there is none.
         inverted: True when the smallest value is to be white (MONOCHROME1).
     """
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if window is None and values.dtype == np.uint8:
         return 255 - values if inverted else values
     window = window or percentile_window(values)

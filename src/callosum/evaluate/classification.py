@@ -27,8 +27,14 @@ def auroc(positive_N: Bool[np.ndarray, " N"], score_N: Float[np.ndarray, " N"]) 
     """Probability that a positive scores above a negative, ties counting half; NaN when one side is empty.
 
     Mann-Whitney: Hanley and McNeil 1982.
+
+    Raises:
+        InputError: the arrays differ in length, or a score is not a number.
     """
     positive_N = np.asarray(positive_N, dtype=bool)
+    if len(positive_N) != len(score_N) or bool(np.isnan(score_N).any()):
+        message = f"{len(positive_N)} labels need as many scores, each a number; found {len(score_N)}."
+        raise InputError(message)
     num_positive = int(positive_N.sum())
     num_negative = len(positive_N) - num_positive
     if num_positive == 0 or num_negative == 0:

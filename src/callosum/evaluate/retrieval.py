@@ -14,8 +14,11 @@ def first_relevant_rank(
     """Rank, from 1, of the best-scored relevant row of each query; rows tied with it are counted before it.
 
     Raises:
-        InputError: the shapes differ, or a query has no relevant row.
+        InputError: the shapes differ, a query has no relevant row, or a score is not a number.
     """
+    if bool(np.isnan(score_QN).any()):
+        message = "Scores must be numbers; found NaN."
+        raise InputError(message)
     if score_QN.shape != relevant_QN.shape or not bool(relevant_QN.any(axis=1).all()):
         message = f"Every query needs a relevant row; found scores {score_QN.shape}, relevance {relevant_QN.shape}."
         raise InputError(message)

@@ -98,6 +98,11 @@ class CheckpointEncoder:
         if isinstance(texts, str):
             message = "encode_text takes a sequence of texts; found one string."
             raise InputError(message, hint="Write [text].")
+        texts = list(texts)
+        if odd := next((type(text).__name__ for text in texts if not isinstance(text, str)), None):
+            message = f"A text is a string; found {odd}."
+            raise InputError(message)
+        texts = [text.encode("utf-8", "replace").decode() for text in texts]
         if self._text is None:
             weights = {k: v.astype(np.float32) for k, v in load_file(self._weights_path).items()}
             self._text = SmallTextNumpy(self.config.text, weights)
@@ -116,6 +121,7 @@ class CheckpointEncoder:
             InputError: something else was given.
             UsageError: a path was given to an encoder without a reader.
         """
+        images = _checked(images, batch_size)
         step = batch_size or PREPARED
         parts = [np.zeros((0, self.config.dim), np.float32)]
         for start in range(0, len(images), step):
@@ -132,14 +138,13 @@ class CheckpointEncoder:
         if self._network is None:
             self._network = load_network(self.config, self._weights_path)
         batches = [pixels[n : n + MICRO_BATCH] for n in range(0, len(pixels), MICRO_BATCH)]
-        forward = partial(_forward, self._network)
-        parts = map(forward, batches) if len(batches) < 2 else self._threads.map(forward, batches)
+        parts = self._threads.map(partial(_forward, self._network), batches)
         empty = np.zeros((0, self.config.dim), np.float32)
         return Embedding(matrix=np.concatenate([empty, *parts]), space=self.space)
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(num_cores(), thread_name_prefix="encode")
+        return ThreadPoolExecutor(num_cores(), thread_name_prefix="encode", initializer=_one_thread)
 
     def _display(self, image: Any) -> UInt8[np.ndarray, "H W *C"]:
         """Display values of whatever `encode_image` accepts."""
@@ -156,6 +161,7 @@ class CheckpointEncoder:
             found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
             message = f"An image is a path, a PIL image, an array [H, W] or [H, W, 3], or a record; found {found}."
             raise InputError(message)
+        image = image.astype(image.dtype.newbyteorder("="), copy=False)
         if image.dtype not in (np.uint8, np.uint16) or 0 in image.shape:
             message = f"An array of pixels is uint8 or uint16 and not empty; found {image.dtype} {list(image.shape)}."
             raise InputError(message)
@@ -163,24 +169,43 @@ class CheckpointEncoder:
 
 
 def _forward(network: DualEncoder, pixels: UInt8[np.ndarray, "B S S 3"]) -> Float[np.ndarray, "B D"]:
-    """One micro-batch on one thread; the caller's setting of torch's threads is put back."""
+    """One micro-batch."""
     import torch
 
-    num_threads = torch.get_num_threads()
+    with torch.inference_mode():
+        return unit_rows(network.encode_image(torch.from_numpy(pixels)).numpy())
+
+
+def _one_thread() -> None:
+    import torch
+
     torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            return unit_rows(network.encode_image(torch.from_numpy(pixels)).numpy())
-    finally:
-        torch.set_num_threads(num_threads)
+
+
+def _checked(images: Sequence[Any], batch_size: int | None) -> list[Any]:
+    """The images as a list, where they are several of what can be one."""
+    if isinstance(batch_size, bool) or not (batch_size is None or (isinstance(batch_size, int) and batch_size >= 1)):
+        message = f"batch_size is a whole number of at least 1; found {batch_size!r}."
+        raise InputError(message)
+    is_one = isinstance(images, str | bytes | Path) or hasattr(images, "display") or hasattr(images, "convert")
+    is_one = is_one or (isinstance(images, np.ndarray) and images.ndim < 4 and images.dtype != object)
+    if is_one or not hasattr(images, "__iter__"):
+        message = f"encode_image takes a sequence of images; found one {type(images).__name__}."
+        raise InputError(message, hint="Write [image].")
+    return list(images)
 
 
 def _pil_pixels(image: PilImage) -> np.ndarray:
-    """Samples of a PIL image as they are when grey of any depth; else RGB, transparency laid on black."""
-    if image.mode in ("L", "I", "F") or image.mode.startswith("I;16"):
+    """Samples of a PIL image, upright: grey of any depth as it is; else RGB, transparency laid on black."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    is_opaque = "transparency" not in image.info
+    if image.mode in ("I", "F") or image.mode.startswith("I;16") or (image.mode == "L" and is_opaque):
         return to_display(np.asarray(image))
-    if "A" in image.getbands() or "transparency" in image.info:
-        rgba = np.asarray(image.convert("RGBA")).astype(np.uint16)
+    if {"A", "a"} & set(image.getbands()) or not is_opaque:
+        straight = image.convert("LA") if image.mode == "La" else image
+        rgba = np.asarray(straight.convert("RGBA")).astype(np.uint16)
         return (rgba[..., :3] * rgba[..., 3:] // 255).astype(np.uint8)
     return np.asarray(image.convert("RGB"))
 

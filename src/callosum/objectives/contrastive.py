@@ -64,7 +64,7 @@ def _rows(weight: Tensor, smoothing: Tensor | None, known: Tensor) -> Tensor:
 
 
 def _soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy with target distributions; rows without a positive count nothing."""
+    """Mean cross-entropy over the rows that have a target; zero when none has."""
     log_probability = functional.log_softmax(logits, dim=1).masked_fill(target == 0, 0.0)
-    has_positive = target.sum(dim=1) > 0
-    return -(target * log_probability).sum(dim=1)[has_positive].mean()
+    has_target = target.sum(dim=1) > 0
+    return -(target * log_probability).sum(dim=1)[has_target].sum() / has_target.sum().clamp_min(1)

@@ -131,7 +131,7 @@ class Trainer:
     def run(self, *, until: int | None = None, report: Callable[[int, dict[str, float]], None]) -> None:
         """Train to step `until` (the configured number when absent), reporting the loss terms of every step."""
         self.model.train()
-        while self.step < (until or self.config.num_steps):
+        while self.step < (self.config.num_steps if until is None else until):
             start = time.perf_counter()
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from callosum.core.errors import InputError
 from callosum.train.facts import NIH_FINDINGS, modality_facts, region_facts
 
 PACKS = (
@@ -80,14 +81,29 @@ def read_rows(root: Path, *, packs: Sequence[str] = PACKS) -> list[Row]:
 
 
 def read_text_only(root: Path) -> list[str]:
-    """Captions of ROCO figures whose pixels are not in the pack: text for the vocabulary and word vectors."""
+    """Captions of open ROCO figures without pixels here: text for the vocabulary and word vectors.
+
+    Captions of articles that have figures outside the training split are left out.
+    """
     import pyarrow.parquet as parquet
 
-    return parquet.read_table(root / "roco_open" / "captions_textonly.parquet")["text"].to_pylist()
+    with (root / "roco_open" / "manifest.csv").open(newline="", encoding="utf-8") as stream:
+        elsewhere = {line["pmcid"] for line in csv.DictReader(stream) if line["split"] != "train"}
+    table = parquet.read_table(root / "roco_open" / "captions_textonly.parquet", columns=["pmcid", "text", "license"])
+    return [
+        row["text"]
+        for row in table.to_pylist()
+        if row["pmcid"] not in elsewhere and row["license"] in ("CC BY", "CC BY-SA", "CC0")
+    ]
 
 
 def iter_images(rows: Sequence[Row]) -> Iterator[tuple[int, Image.Image]]:
-    """Decode the pictures of `rows`, archive by archive: position in `rows` and the picture."""
+    """Decode the pictures of `rows`, archive by archive: position in `rows` and the picture.
+
+    Raises:
+        InputError: a picture is not in its archive.
+    """
+    num_found = 0
     wanted: dict[Path, dict[str, int]] = {}
     for n, row in enumerate(rows):
         wanted.setdefault(row.archive, {})[row.member] = n
@@ -95,7 +111,11 @@ def iter_images(rows: Sequence[Row]) -> Iterator[tuple[int, Image.Image]]:
         with tarfile.open(archive, "r:*") as tar:
             for info in tar:
                 if info.name in members and (stream := tar.extractfile(info)) is not None:
+                    num_found += 1
                     yield members[info.name], Image.open(io.BytesIO(stream.read()))
+    if num_found != len(rows):
+        message = f"{len(rows)} pictures are named by the manifests; {num_found} are in the archives."
+        raise InputError(message, hint="Fetch the packs again.")
 
 
 def _row(root: Path, pack: str, line: dict[str, str]) -> Row:

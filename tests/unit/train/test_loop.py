@@ -1,4 +1,5 @@
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 
 from callosum.models.tokenizer import WordPiece
 from callosum.models.vision.hybrid import HybridConfig
+from callosum.train import loop
 from callosum.train.batch import Sampler
 from callosum.train.config import TrainConfig
 from callosum.train.facts import modality_facts, region_facts
@@ -100,3 +102,36 @@ def test_words_that_keep_the_same_company_are_alike() -> None:
     texts = caption_vectors(captions, vocab_size=10, width=4, rng=np.random.default_rng(0))
     assert texts[0] @ texts[1] > texts[0] @ texts[2]
     assert np.linalg.norm(texts, axis=1) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_averaged_weights_follow_slowly() -> None:
+    run = trainer()
+    name = "image_projection.weight"
+    before = run.average.state_dict()[name].clone()
+    run.run(until=1, report=lambda step, terms: None)
+    decay = min(run.config.ema_decay, 2 / 11)
+    expected = decay * before + (1 - decay) * run.model.state_dict()[name]
+    assert torch.allclose(run.average.state_dict()[name], expected, atol=1e-6)
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    run = trainer()
+    rates = [run.learning_rate(step) for step in range(5)]
+    assert rates[0] == pytest.approx(run.config.learning_rate)
+    assert all(later <= earlier for earlier, later in pairwise(rates))
+    assert rates[-1] == pytest.approx(0.02 * run.config.learning_rate)
+
+
+def test_the_objective_is_told_which_captions_are_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+    real = loop.contrastive_loss
+
+    def spy(*arguments: torch.Tensor, **options: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.append(options["truth_NM"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(loop, "contrastive_loss", spy)
+    trainer().run(until=1, report=lambda step, terms: None)
+    assert seen[0].shape == (12, 12)
+    assert bool((seen[0].diagonal() == 1).all())
+    assert bool((seen[0] - torch.eye(12) == 1).any()), "some captions are true of several pictures"
