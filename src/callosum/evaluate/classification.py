@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from callosum.core.errors import InputError
 
 
-def balanced_accuracy(true_N: Int[np.ndarray, " N"], predicted_N: Int[np.ndarray, " N"]) -> float:
+def balanced_accuracy(true_N: Int[np.ndarray, " N"], predicted_N: Int[np.ndarray, " M"]) -> float:
     """Mean over the classes present in `true_N` of the share that was predicted right; NaN without rows.
 
     Raises:
