@@ -76,17 +76,33 @@ def pad(ids: Sequence[Sequence[int]]) -> tuple[Int64[np.ndarray, "B L"], Bool[np
 
 
 def train_wordpiece(texts: Iterable[str], *, vocab_size: int, min_frequency: int = 2) -> Tokenizer:
-    """Learn a lower-case WordPiece vocabulary (Wu et al. 2016) from `texts`."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN, max_input_chars_per_word=60))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
+    """Learn a lower-case WordPiece vocabulary (Wu et al. 2016) from `texts`: equal texts, equal vocabulary.
+
+    The library numbers the letters that continue a word in the order of a hash table, and breaks ties between equally
+    frequent pairs by that number. Naming them beforehand, in order, makes the vocabulary reproducible.
+    """
+    tokenizer = _wordpiece(models.WordPiece(unk_token=UNKNOWN))
+    texts = list(texts)
+    normalizer, splitter = tokenizer.normalizer, tokenizer.pre_tokenizer
+    words = {word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
+    continued = sorted({f"##{letter}" for word in words for letter in word[1:]})
+    special = [PAD, UNKNOWN, MASK]
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
-        special_tokens=[PAD, UNKNOWN, MASK],
+        special_tokens=[*special, *continued],
         continuing_subword_prefix="##",
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    learnt = _wordpiece(models.WordPiece(tokenizer.get_vocab(), unk_token=UNKNOWN, max_input_chars_per_word=60))
+    learnt.add_special_tokens(special)
+    return learnt
+
+
+def _wordpiece(model: models.WordPiece) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
     return tokenizer

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from callosum.train import class_phrases as classes
@@ -46,14 +46,34 @@ class Captioner:
     Args:
         rng: Source of every choice.
         free_text: How often a row with real sentences gets one of them instead of a template.
+        avoid: `text_key` of sentences that no template caption and no prompt may be: those of an examination.
     """
 
-    def __init__(self, rng: random.Random, *, free_text: float = 0.85) -> None:
+    def __init__(self, rng: random.Random, *, free_text: float = 0.85, avoid: frozenset[str] = frozenset()) -> None:
         self.rng = rng
         self.free_text = free_text
+        self.avoid = avoid
 
     def for_row(self, row: Row) -> Caption:
         """Write one caption that is true of `row`."""
+        return self._allowed(lambda: self._write_row(row))
+
+    def for_class(self, task: str, name: str) -> Caption:
+        """Write one prompt for class `name` of `task`.
+
+        Tasks: `modality`, `organ` (names like `ct:head`), `histology`, `breast`, `film` (`normal` or a finding),
+        `not_film` (the same, negated), `child` (`normal`, `pneumonia`, `bacterial`, `viral`).
+        """
+        return self._allowed(lambda: self._write_class(task, name))
+
+    def _allowed(self, write: Callable[[], Caption]) -> Caption:
+        """Write until the sentence is not one to avoid; free texts are never avoided."""
+        while True:
+            caption = write()
+            if caption.asserts is None or text_key(caption.text) not in self.avoid:
+                return caption
+
+    def _write_row(self, row: Row) -> Caption:
         facts = row.facts
         free_text = 0.35 * self.free_text if row.pack == "us_lung_pocus" else self.free_text
         if row.texts and (self.rng.random() < free_text or not _has_modality(facts)):
@@ -72,12 +92,7 @@ class Captioner:
             return self._finish(self._blood(row))
         return self._finish(self._plain(facts))
 
-    def for_class(self, task: str, name: str) -> Caption:
-        """Write one prompt for class `name` of `task`.
-
-        Tasks: `modality`, `organ` (names like `ct:head`), `histology`, `breast`, `film` (`normal` or a finding),
-        `not_film` (the same, negated), `child` (`normal`, `pneumonia`, `bacterial`, `viral`).
-        """
+    def _write_class(self, task: str, name: str) -> Caption:
         if task == "modality":
             return self._finish(self.modality(name))
         if task == "organ":

@@ -12,6 +12,9 @@ HISTOLOGY_CLASSES = {
         "lung cancer, adenocarcinoma type",
         "glandular lung carcinoma",
         "non-small cell lung cancer, adenocarcinoma",
+        "cells of an adenocarcinoma",
+        "glands of an adenocarcinoma",
+        "tumour, adenocarcinoma",
     ),
     "squamous": (
         "lung squamous cell carcinoma",
@@ -23,6 +26,9 @@ HISTOLOGY_CLASSES = {
         "squamous carcinoma",
         "lung cancer, squamous cell type",
         "keratinizing squamous carcinoma of the lung",
+        "cells of a squamous cell carcinoma",
+        "nests of squamous carcinoma",
+        "tumour, squamous cell carcinoma",
     ),
     "benign": (
         "benign lung tissue",
@@ -36,6 +42,9 @@ HISTOLOGY_CLASSES = {
         "normal alveolar tissue",
         "lung tissue without malignancy",
         "benign pulmonary tissue",
+        "alveoli",
+        "air-filled alveoli",
+        "benign, no tumour",
     ),
     "malignant": (
         "lung cancer",
@@ -59,6 +68,8 @@ HISTOLOGY_FRAMES = (
     "{} histology",
     "{} on H&E",
     "{} tissue section",
+    "{} on a slide",
+    "a pathologist sees {}",
     "{}",
 )
 

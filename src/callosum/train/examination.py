@@ -1,8 +1,8 @@
 """The starter's examination: zero-shot tasks in several phrasings.
 
-The first phrasing of a task is the plain one, which the template captions may also contain; nearly all the others
-cannot come from them. Every task is scored once per phrasing; the mean and the worst phrasing are what counts, because
-a stranger's wording is not ours.
+The first phrasing of a task is the plain one. No sentence of a phrasing is written by the template captions of a run
+(`Captioner` avoids `EXAMINED`); their words are. Every task is scored once per phrasing; the mean and the worst
+phrasing are what counts, because a stranger's wording is not ours.
 """
 
 from __future__ import annotations
@@ -193,6 +193,10 @@ TASKS = (
         ),
     ),
 )
+
+
+EXAMINED = frozenset(text_key(prompt) for task in TASKS for phrasing in task.phrasings for prompt in phrasing)
+"""`text_key` of every prompt that is examined."""
 
 
 def task_rows(task: Task, rows: Sequence[Row]) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:

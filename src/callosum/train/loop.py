@@ -23,6 +23,7 @@ from callosum.train.augment import PACK_AUGMENT, augment
 from callosum.train.batch import PromptTask, Sampler, caption_batch, drop_words, prompt_tasks
 from callosum.train.captions import Captioner
 from callosum.train.config import TrainConfig
+from callosum.train.examination import EXAMINED
 from callosum.train.packs import Row
 from callosum.train.words import caption_vectors, ppmi_vectors
 
@@ -54,7 +55,7 @@ class Heads(nn.Module):
 
 
 class Trainer:
-    """Holds the networks, their optimiser and the averaged weights.
+    """Holds the networks, their optimiser, the averaged weights, the steps done and the seconds they took.
 
     Args:
         config: Every choice.
@@ -80,9 +81,10 @@ class Trainer:
         self.heads = Heads(self.model.vision.feature_width, self.bags.shape[1])
         self.average = copy.deepcopy(self.model).eval()
         self.sampler = Sampler(material.rows, config.batch_rows, rng=self.np_rng)
-        self.captioner = Captioner(self.rng)
+        self.captioner = Captioner(self.rng, avoid=EXAMINED)
         self.optimizer = torch.optim.AdamW(self._groups(), lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
         self.step = 0
+        self.seconds = 0.0
 
     def _groups(self) -> list[dict[str, object]]:
         named = [*self.model.named_parameters(), *self.heads.named_parameters()]
@@ -96,7 +98,7 @@ class Trainer:
     def _start_words(self) -> None:
         """Word vectors and caption similarity from the captions of the training rows and the texts without pictures."""
         wordpiece, rows = self.material.wordpiece, self.material.rows
-        templates = Captioner(random.Random(self.config.seed + 1), free_text=0.0)
+        templates = Captioner(random.Random(self.config.seed + 1), free_text=0.0, avoid=EXAMINED)
         labelled = [row for row in rows if not row.texts]
         written = [templates.for_row(self.rng.choice(labelled)).text for _ in range(3000 if labelled else 0)]
         real = [t for row in rows for t in row.texts]
@@ -139,12 +141,14 @@ class Trainer:
             loss = torch.stack(list(terms.values())).sum()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 3.0)
+            nn.utils.clip_grad_norm_([*self.model.parameters(), *self.heads.parameters()], 3.0)
             self.optimizer.step()
             self.step += 1
             self._update_average()
             values = {name: float(term.detach()) for name, term in terms.items()}
-            report(self.step, {**values, "step_s": time.perf_counter() - start})
+            step_s = time.perf_counter() - start
+            self.seconds += step_s
+            report(self.step, {**values, "step_s": step_s})
 
     @torch.no_grad()
     def _update_average(self) -> None:

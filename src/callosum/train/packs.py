@@ -51,6 +51,7 @@ class Row:
         row_id: Id in the manifest.
         split: `train` or `val`, as in the manifest.
         group: Patient, article or cluster: what must not be on two sides of a split.
+        source: Collection inside the pack, empty where there is only one.
         label: Class name, empty where the pack has none.
         texts: Real sentences written for this picture.
         facts: What is known of the picture.
@@ -62,6 +63,7 @@ class Row:
     row_id: str
     split: str
     group: str = ""
+    source: str = ""
     label: str = ""
     texts: tuple[str, ...] = ()
     facts: dict[str, bool] = field(default_factory=dict)
@@ -125,6 +127,7 @@ def _row(root: Path, pack: str, line: dict[str, str]) -> Row:
         row_id=line["id"],
         split=line["split"],
         group=line.get("group") or line.get("patient_id") or line["id"],
+        source=line.get("source", ""),
         label=line.get("label", ""),
         texts=_texts(pack, line),
         facts=_FACTS[pack](line),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from callosum.models.tokenizer import WordPiece, train_wordpiece
 from callosum.train.captions import Captioner
+from callosum.train.examination import EXAMINED
 from callosum.train.packs import Row
 
 NUM_TEMPLATES = 6000
@@ -17,7 +18,7 @@ def build_wordpiece(
 ) -> WordPiece:
     """Learn word pieces from the texts of `rows`, captions without pictures, and template captions."""
     rng = random.Random(seed)
-    captioner = Captioner(rng, free_text=0.0)
+    captioner = Captioner(rng, free_text=0.0, avoid=EXAMINED)
     labelled = [row for row in rows if not row.texts]
     written = [captioner.for_row(rng.choice(labelled)).text for _ in range(NUM_TEMPLATES if labelled else 0)]
     texts = [*(text for row in rows for text in row.texts), *extra_texts, *written]

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 
 from callosum.models.tokenizer import WordPiece, pad, train_wordpiece
@@ -19,3 +22,14 @@ def test_padding() -> None:
     assert ids.tolist() == [[5, 6], [7, 0]]
     assert mask.tolist() == [[True, True], [True, False]]
     assert ids.dtype == np.int64
+
+
+def test_equal_texts_give_equal_vocabularies_in_every_process() -> None:
+    code = (
+        "from callosum.models.tokenizer import train_wordpiece\n"
+        "texts = [f'{a}{b}{c} {c}{a}' for a in 'abcdefg' for b in 'hijklm' for c in 'nopqrs']\n"
+        "print(train_wordpiece(texts, vocab_size=120).to_str())"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
+    assert len({run.stdout for run in runs}) == 1
+    assert '"##n"' in runs[0].stdout

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from callosum.core.errors import InputError
 from callosum.models.tokenizer import WordPiece
 from callosum.models.vision.hybrid import HybridConfig
 from callosum.train import loop
@@ -82,10 +84,20 @@ def test_a_run_continues_from_its_file(tmp_path: Path) -> None:
     again = trainer()
     load_state(again, tmp_path / "state.safetensors")
     assert again.step == 2
+    assert again.seconds == pytest.approx(run.seconds, abs=0.1)
     for name, value in run.average.state_dict().items():
         assert torch.equal(value, again.average.state_dict()[name])
     again.run(until=3, report=lambda step, terms: None)
     assert again.step == 3
+
+
+def test_a_run_continues_with_its_own_settings_only(tmp_path: Path) -> None:
+    run = trainer()
+    save_state(run, tmp_path / "state.safetensors")
+    other = trainer()
+    other.config = replace(other.config, learning_rate=0.5)
+    with pytest.raises(InputError, match="other settings"):
+        load_state(other, tmp_path / "state.safetensors")
 
 
 def test_the_sampler_uses_every_row_before_it_repeats_one() -> None:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from callosum.models.layers import Block, masked_mean
+from callosum.models.layers import Activation, Block, masked_mean
 from callosum.models.text.sizes import SmallTextConfig
 
 
@@ -21,7 +21,8 @@ class SmallText(nn.Module):
         self.norm_in = nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
-            Block(config.width, config.num_heads, mlp_ratio=2) for _ in range(config.num_blocks)
+            Block(config.width, config.num_heads, mlp_ratio=2, activation=Activation.GELU_TANH)
+            for _ in range(config.num_blocks)
         )
         self.norm = nn.LayerNorm(2 * config.width)
         nn.init.normal_(self.token.weight, std=0.02)

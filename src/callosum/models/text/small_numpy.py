@@ -54,8 +54,8 @@ class SmallTextNumpy:
         share_BHLL /= share_BHLL.sum(axis=-1, keepdims=True)
         mixed = (share_BHLL @ value).transpose(0, 2, 1, 3).reshape(B, L, W)
         x_BLW = x_BLW + self._linear(f"{name}.attention.out", mixed)
-        hidden = _gelu(self._linear(f"{name}.up", self._norm(f"{name}.norm2", x_BLW)))
-        return x_BLW + self._linear(f"{name}.down", hidden)
+        hidden = _gelu(self._linear(f"{name}.mlp.up", self._norm(f"{name}.norm2", x_BLW)))
+        return x_BLW + self._linear(f"{name}.mlp.down", hidden)
 
     def _linear(self, name: str, x: Float[np.ndarray, "*B W"]) -> Float[np.ndarray, "*B V"]:
         return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]

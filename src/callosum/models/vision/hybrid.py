@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from callosum.models.layers import Block
+from callosum.models.layers import Activation, Block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,9 @@ class Hybrid(nn.Module):
         self.query = nn.Parameter(torch.zeros(1, 1, W))
         self.thumbnail = nn.Linear(config.thumbnail_px**2, W) if config.thumbnail_px else None
         self.thumbnail_dropout = nn.Dropout(min(0.5, 3 * config.dropout))
-        self.blocks = nn.ModuleList(Block(W, config.num_heads, mlp_ratio=2) for _ in range(config.num_blocks))
+        self.blocks = nn.ModuleList(
+            Block(W, config.num_heads, mlp_ratio=2, activation=Activation.GELU_TANH) for _ in range(config.num_blocks)
+        )
         self.norm = nn.LayerNorm(2 * W)
         self.dropout = nn.Dropout(config.dropout)
         nn.init.trunc_normal_(self.place, std=0.02)
