@@ -25,7 +25,7 @@ from callosum.models.checkpoints.save import save_checkpoint
 from callosum.models.dual import DualEncoder
 from callosum.models.preprocess import Preprocess
 from callosum.models.tokenizer import WordPiece
-from callosum.models.vision.hybrid import HybridConfig
+from callosum.models.vision.sizes import HybridConfig
 from callosum.train.config import TrainConfig
 from callosum.train.examination import quick_scores
 from callosum.train.loop import Material, Trainer
@@ -45,6 +45,7 @@ MIXED_LICENCE = "covid-image-data-collection"
 SAVE_EVERY = 100
 SHIPPED_CONTEXT = 40
 TEMPER_POWER, TEMPER_RIDGE = 0.5, 0.3
+REDUCING_GAP = 2.0
 
 
 def config(seed: int) -> TrainConfig:
@@ -157,8 +158,8 @@ def train(data: Path, out: Path, *, seed: int, num_steps: int | None = None) -> 
     train_rows, validation_rows = split_rows(read_rows(data), seed=seed)
     extra_texts = read_text_only(data)
     wordpiece = vocabulary(settings, train_rows, extra_texts, path=out / "tokenizer.json")
-    preprocess = Preprocess(size_px=settings.vision.size_px)
-    pixels = load_pixels(train_rows, Preprocess(size_px=settings.store_px))
+    preprocess = Preprocess(size_px=settings.vision.size_px, reducing_gap=REDUCING_GAP)
+    pixels = load_pixels(train_rows, replace(preprocess, size_px=settings.store_px))
     validation_pixels = load_pixels(validation_rows, preprocess)
     material = Material(rows=train_rows, pixels=pixels, wordpiece=wordpiece, extra_texts=extra_texts)
     torch.manual_seed(seed)

@@ -114,7 +114,7 @@ def _looked_up(values: np.ndarray, window: Window, *, inverted: bool) -> np.ndar
     every = np.arange(low, high + 1).astype(values.dtype)
     table = np.zeros(1 << 8 * values.dtype.itemsize, np.uint8)
     table[every.view(unsigned)] = _computed(every, window, inverted=inverted)
-    return table[np.ascontiguousarray(values).view(unsigned)]
+    return table.take(np.ascontiguousarray(values).view(unsigned))
 
 
 def _computed(values: np.ndarray, window: Window, *, inverted: bool) -> np.ndarray:

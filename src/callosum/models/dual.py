@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from callosum.models.text.sizes import SmallTextConfig
 from callosum.models.text.small import SmallText
-from callosum.models.vision.hybrid import Hybrid, HybridConfig
+from callosum.models.vision.hybrid import Hybrid
+from callosum.models.vision.sizes import HybridConfig
 
 MAX_LOGIT_SCALE = 50.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from safetensors.numpy import load_file
 
+from callosum.core.config import config_from
 from callosum.core.cores import num_cores
 from callosum.core.display import to_display
 from callosum.core.embedding import Embedding, SpaceId, unit_rows
@@ -21,6 +23,8 @@ from callosum.models.preprocess import Preprocess
 from callosum.models.text.sizes import SmallTextConfig
 from callosum.models.text.small_numpy import SmallTextNumpy
 from callosum.models.tokenizer import WordPiece, pad
+from callosum.models.vision.hybrid_numpy import HybridNumpy
+from callosum.models.vision.sizes import HybridConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -31,6 +35,8 @@ MICRO_BATCH = 16
 PREPARED = 128
 """Pictures that are prepared and held at once."""
 TEXT_BATCH = 64
+FEW = 4
+"""Pictures that numpy embeds sooner than torch is imported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +82,6 @@ class CheckpointEncoder:
         self._space = space
         self._read = read
         self._weights_path = weights_path
-        self._text: SmallTextNumpy | None = None
         self._network: DualEncoder | None = None
 
     @property
@@ -103,9 +108,6 @@ class CheckpointEncoder:
             message = f"A text is a string; found {odd}."
             raise InputError(message)
         texts = [text.encode("utf-8", "replace").decode() for text in texts]
-        if self._text is None:
-            weights = {k: v.astype(np.float32) for k, v in load_file(self._weights_path).items()}
-            self._text = SmallTextNumpy(self.config.text, weights)
         ids = self.tokenizer.ids(texts)
         order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
         out_ND = np.zeros((len(ids), self.config.dim), np.float32)
@@ -132,15 +134,30 @@ class CheckpointEncoder:
     def encode_pixels(self, pixels: UInt8[np.ndarray, "N S S 3"]) -> Embedding:
         """Embed what `preprocess` returned.
 
-        Micro-batches run side by side on one thread each. A network this small gains less from threads inside an
-        operation, and loses much when those wait for each other on a busy machine.
+        A few pictures in a process that has not imported torch are embedded without it. Micro-batches run side by
+        side on one thread each: a network this small gains less from threads inside an operation, and loses much when
+        those wait for each other on a busy machine.
         """
+        if self._network is None and len(pixels) <= FEW and "torch" not in sys.modules:
+            return Embedding(matrix=self._vision_numpy(pixels), space=self.space)
         if self._network is None:
             self._network = load_network(self.config, self._weights_path)
         batches = [pixels[n : n + MICRO_BATCH] for n in range(0, len(pixels), MICRO_BATCH)]
         parts = self._threads.map(partial(_forward, self._network), batches)
         empty = np.zeros((0, self.config.dim), np.float32)
         return Embedding(matrix=np.concatenate([empty, *parts]), space=self.space)
+
+    @cached_property
+    def _weights(self) -> dict[str, Float[np.ndarray, ...]]:
+        return {name: value.astype(np.float32) for name, value in load_file(self._weights_path).items()}
+
+    @cached_property
+    def _text(self) -> SmallTextNumpy:
+        return SmallTextNumpy(self.config.text, self._weights)
+
+    @cached_property
+    def _vision_numpy(self) -> HybridNumpy:
+        return HybridNumpy(vision_config(self.config), self._weights)
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
@@ -210,17 +227,19 @@ def _pil_pixels(image: PilImage) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
+def vision_config(config: EncoderConfig) -> HybridConfig:
+    """Sizes of the image tower."""
+    return config_from(HybridConfig, {k: tuple(v) if isinstance(v, list) else v for k, v in config.vision.items()})
+
+
 def load_network(config: EncoderConfig, weights_path: Path) -> DualEncoder:
     """Build the network in float32, fold its batch norms into the convolutions, ready to encode images."""
     import torch
     from safetensors.torch import load_file as load_tensors
 
-    from callosum.core.config import config_from
     from callosum.models.dual import DualEncoder
-    from callosum.models.vision.hybrid import HybridConfig
 
-    vision = config_from(HybridConfig, {k: tuple(v) if isinstance(v, list) else v for k, v in config.vision.items()})
-    network = DualEncoder(vision=vision, text=config.text, dim=config.dim)
+    network = DualEncoder(vision=vision_config(config), text=config.text, dim=config.dim)
     state = {name: value.to(torch.float32) for name, value in load_tensors(weights_path).items()}
     counters = {name: value for name, value in network.state_dict().items() if not value.dtype.is_floating_point}
     network.load_state_dict({**counters, **state}, strict=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -109,23 +110,45 @@ def inspect(
 class _Destination(Protocol):
     """Where pictures that were read go, and what becomes of them there."""
 
+    @property
+    def num_encoding(self) -> int:
+        """Pictures that a commit would leave for the next one."""
+        ...
+
     def encode(self, readied: Sequence[Readied]) -> None: ...
+
+    def finish(self) -> None: ...
 
     def commit(self, refused: Sequence[Unreadable]) -> list[tuple[Entry, tuple[Flag, ...], Stored]]: ...
 
 
 class _Writer:
-    """Encodes pictures, and writes them and the refusals to an archive."""
+    """Encodes pictures, and writes them and the refusals to an archive.
+
+    One batch is being encoded on a thread of its own while the next one is gathered and earlier ones are written.
+    """
 
     def __init__(self, archive: Archive, encoder: Encoder) -> None:
         self._archive = archive
         self._encoder = encoder
         self._waiting: list[tuple[Entry, tuple[Flag, ...], np.ndarray]] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ingest-encode")
+        self._encoding: tuple[Sequence[Readied], Future[Embedding]] | None = None
+
+    @property
+    def num_encoding(self) -> int:
+        return len(self._encoding[0]) if self._encoding else 0
 
     def encode(self, readied: Sequence[Readied]) -> None:
+        self.finish()
         pixels_NSSC = np.stack([each.pixels for each in readied if each.pixels is not None])
-        rows = self._encoder.encode_pixels(pixels_NSSC).matrix
-        self._waiting += [(each.entry, each.flags, row) for each, row in zip(readied, rows, strict=True)]
+        self._encoding = readied, self._thread.submit(self._encoder.encode_pixels, pixels_NSSC)
+
+    def finish(self) -> None:
+        if self._encoding:
+            readied, future = self._encoding
+            rows, self._encoding = future.result().matrix, None
+            self._waiting += [(each.entry, each.flags, row) for each, row in zip(readied, rows, strict=True)]
 
     def commit(self, refused: Sequence[Unreadable]) -> list[tuple[Entry, tuple[Flag, ...], Stored]]:
         written = self._write() if self._waiting else []
@@ -152,9 +175,13 @@ class _Sorter:
         self._archive = archive
         self._waiting: list[tuple[Entry, tuple[Flag, ...]]] = []
         self._seen: set[str] = set()
+        self.num_encoding = 0
 
     def encode(self, readied: Sequence[Readied]) -> None:
         self._waiting += [(each.entry, each.flags) for each in readied]
+
+    def finish(self) -> None:
+        """Nothing is encoded, so nothing is under way."""
 
     def commit(self, refused: Sequence[Unreadable]) -> list[tuple[Entry, tuple[Flag, ...], Stored]]:
         waiting, self._waiting = self._waiting, []
@@ -207,6 +234,7 @@ class _Run:
             for outcome in workers.results(sources):
                 self._take(outcome)
         self._encode()
+        self._destination.finish()
         self._commit()
 
     def report(self) -> IngestReport:
@@ -240,7 +268,8 @@ class _Run:
             if len(self._to_encode) >= self._config.batch_size:
                 self._encode()
         is_due = time.monotonic() - self._last_commit > self._config.commit_s
-        if is_due or self._num_waiting - len(self._to_encode) >= self._config.commit_size:
+        num_ready = self._num_waiting - len(self._to_encode) - self._destination.num_encoding
+        if is_due or num_ready >= self._config.commit_size:
             self._commit()
 
     def _encode(self) -> None:
@@ -259,7 +288,7 @@ class _Run:
             else:
                 self._count_refused(_id_conflict(entry))
         self._refused = []
-        self._num_waiting = len(self._to_encode)
+        self._num_waiting = len(self._to_encode) + self._destination.num_encoding
         self._num_commits += 1
         if self._archive and self._num_commits % self._config.commits_per_merge == 0:
             self._archive.compact()

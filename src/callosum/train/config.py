@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from callosum.models.vision.hybrid import HybridConfig
+from callosum.models.vision.sizes import HybridConfig
 
 BATCH_ROWS = {
     "roco_open": 88,

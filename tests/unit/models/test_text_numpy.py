@@ -5,7 +5,7 @@ from callosum.models.dual import DualEncoder
 from callosum.models.text.sizes import SmallTextConfig
 from callosum.models.text.small_numpy import SmallTextNumpy
 from callosum.models.tokenizer import pad
-from callosum.models.vision.hybrid import HybridConfig
+from callosum.models.vision.sizes import HybridConfig
 
 VISION = HybridConfig(size_px=32, stem=8, widths=(8, 16, 16), depths=(1, 1, 1), token_width=16, thumbnail_px=4)
 

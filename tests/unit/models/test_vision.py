@@ -1,6 +1,7 @@
 import torch
 
-from callosum.models.vision.hybrid import Hybrid, HybridConfig
+from callosum.models.vision.hybrid import Hybrid
+from callosum.models.vision.sizes import HybridConfig
 
 
 def test_folding_the_norms_changes_nothing() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from callosum.core.errors import InputError
 from callosum.models.tokenizer import WordPiece
-from callosum.models.vision.hybrid import HybridConfig
+from callosum.models.vision.sizes import HybridConfig
 from callosum.train import loop
 from callosum.train.batch import Sampler
 from callosum.train.config import TrainConfig

@@ -7,8 +7,6 @@ coarse layout of brightness that convolutions with pooling forget.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -16,33 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from callosum.models.layers import Activation, Block
-
-
-@dataclass(frozen=True, kw_only=True)
-class HybridConfig:
-    """Sizes of the tower.
-
-    Attributes:
-        size_px: Side of the square input.
-        stem: Channels after the first convolution.
-        widths: Channels of the three residual stages, each of which halves the grid.
-        depths: Residual blocks per stage.
-        token_width: Width of the attention blocks.
-        num_blocks: Attention blocks.
-        num_heads: Heads per block.
-        thumbnail_px: Side of the thumbnail token's picture; 0 leaves the token out.
-        dropout: Dropout on the features and, three times that, on the thumbnail token; in training only.
-    """
-
-    size_px: int = 112
-    stem: int = 32
-    widths: tuple[int, ...] = (48, 96, 192)
-    depths: tuple[int, ...] = (2, 2, 2)
-    token_width: int = 256
-    num_blocks: int = 1
-    num_heads: int = 4
-    thumbnail_px: int = 16
-    dropout: float = 0.1
+from callosum.models.vision.sizes import MEAN, STD, HybridConfig
 
 
 class Residual(nn.Module):
@@ -78,8 +50,8 @@ class Hybrid(nn.Module):
     def __init__(self, config: HybridConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("mean", torch.tensor([0.40, 0.37, 0.39]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.28, 0.27, 0.28]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.stem = nn.Sequential(
             nn.Conv2d(3, config.stem, 3, 2, 1, bias=False), nn.BatchNorm2d(config.stem), nn.ReLU(inplace=True)
         )
