@@ -200,11 +200,12 @@ def shorten(model: DualEncoder, wordpiece: WordPiece, *, path: Path) -> WordPiec
     """Keep the first `SHIPPED_CONTEXT` places of the text tower: as many as it saw at once in training."""
     model.text.place = torch.nn.Parameter(model.text.place.detach()[:SHIPPED_CONTEXT].clone())
     model.text.config = replace(model.text.config, context_length=SHIPPED_CONTEXT)
+    model.config = replace(model.config, text=model.text.config)
     return WordPiece.from_file(path, context_length=SHIPPED_CONTEXT)
 
 
 def temper(model: DualEncoder, wordpiece: WordPiece, rows: Sequence[Row], preprocess: Preprocess) -> None:
-    """Turn down the directions that all ROCO training captions and figures share; power chosen on validation rows."""
+    """Turn down the directions that all ROCO training captions and figures share; power chosen on an earlier run."""
     figures = [row for row in rows if row.pack == "roco_open"]
     pixels = torch.from_numpy(load_pixels(figures, preprocess))
     captions = [row.texts[0] for row in figures]
@@ -229,6 +230,7 @@ def starter_card(settings: TrainConfig, rows: Sequence[Row], *, seconds: float) 
         "shipped_context": SHIPPED_CONTEXT,
         "temper_power": TEMPER_POWER,
         "temper_ridge": TEMPER_RIDGE,
+        "reducing_gap": REDUCING_GAP,
         "training_s": round(seconds),
     }
     return Card(**values, hyper_parameters=hyper_parameters)

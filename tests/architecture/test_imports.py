@@ -19,7 +19,7 @@ EDGE = {  # heavy dependency -> the rooms that may import it
     "imagecodecs": ("data/readers/",),
     "tifffile": ("data/readers/raster.py", "data/readers/tiff.py"),
     "torch": ("models/", "objectives/", "train/"),
-    "tokenizers": ("models/tokenizer.py", "train/"),
+    "tokenizers": ("models/tokenizer", "train/"),
     "safetensors": ("models/", "train/"),
 }
 FORBIDDEN = {"pickle", "torchvision", "timm", "transformers", "open_clip"}

@@ -8,4 +8,9 @@ tokenizer      WordPiece
 preprocess     a display picture to the square the image tower takes
 encoder        a checkpoint as an `Encoder`: texts without torch, images with it
 checkpoints    the folder format, its card and its digests; the starter that ships with the package
+layers_numpy   the shared layers in numpy
+towers         which towers there are, and the sizes of a pair of them
+compute        who computes: numpy or torch
+tokenizer_files  tokenizers of published models, from the files beside their weights
+runtime        faster layers of equal value, chosen by a probe
 """

@@ -1,65 +1,35 @@
-"""A checkpoint as an `Encoder`: texts are embedded in numpy, images in torch, imported when the first image comes."""
+"""A checkpoint as an `Encoder`: what is given becomes tower input, in batches, and comes back as an `Embedding`."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
-from safetensors.numpy import load_file
+from jaxtyping import UInt8
 
-from callosum.core.config import config_from
-from callosum.core.cores import num_cores
 from callosum.core.display import to_display
-from callosum.core.embedding import Embedding, SpaceId, unit_rows
+from callosum.core.embedding import Embedding, SpaceId
 from callosum.core.errors import InputError, UsageError
+from callosum.models.compute import Compute
 from callosum.models.preprocess import Preprocess
-from callosum.models.text.sizes import SmallTextConfig
-from callosum.models.text.small_numpy import SmallTextNumpy
-from callosum.models.tokenizer import WordPiece, pad
-from callosum.models.vision.hybrid_numpy import HybridNumpy
-from callosum.models.vision.sizes import HybridConfig
+from callosum.models.tokenizer import SubwordTokenizer
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-    from callosum.models.dual import DualEncoder
-
-MICRO_BATCH = 16
 PREPARED = 128
 """Pictures that are prepared and held at once."""
 TEXT_BATCH = 64
-FEW = 4
-"""Pictures that numpy embeds sooner than torch is imported."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
-    """Sizes of both towers, as in `config.json`.
-
-    Attributes:
-        dim: Width of the shared space.
-        vision: Fields of the image tower's config.
-        text: Sizes of the text tower.
-    """
-
-    dim: int
-    vision: Mapping[str, Any]
-    text: SmallTextConfig
 
 
 class CheckpointEncoder:
     """Implements `core.protocols.Encoder`.
 
     Args:
-        config: Sizes.
-        weights_path: `model.safetensors`; read once for texts and once for images.
+        dim: Width of the shared space.
+        compute: Turns prepared pictures and token ids into vectors.
         tokenizer: The checkpoint's tokenizer.
         preprocess: The checkpoint's way from a picture to its input.
         space: The space of the vectors.
@@ -69,20 +39,19 @@ class CheckpointEncoder:
     def __init__(
         self,
         *,
-        config: EncoderConfig,
-        weights_path: Path,
-        tokenizer: WordPiece,
+        dim: int,
+        compute: Compute,
+        tokenizer: SubwordTokenizer,
         preprocess: Preprocess,
         space: SpaceId,
         read: Callable[[Path], Any] | None = None,
     ) -> None:
-        self.config = config
+        self.dim = dim
+        self.compute = compute
         self.tokenizer = tokenizer
         self._preprocess = preprocess
         self._space = space
         self._read = read
-        self._weights_path = weights_path
-        self._network: DualEncoder | None = None
 
     @property
     def space(self) -> SpaceId:
@@ -97,6 +66,8 @@ class CheckpointEncoder:
     def encode_text(self, texts: Sequence[str]) -> Embedding:
         """Embed sentences, each as if it were alone: the texts beside it change nothing but rounding.
 
+        Texts longer than the context are cut; `truncated` says which.
+
         Raises:
             InputError: one string was given instead of a sequence of them.
         """
@@ -108,13 +79,14 @@ class CheckpointEncoder:
             message = f"A text is a string; found {odd}."
             raise InputError(message)
         texts = [text.encode("utf-8", "replace").decode() for text in texts]
-        ids = self.tokenizer.ids(texts)
-        order = sorted(range(len(ids)), key=lambda n: len(ids[n]))
-        out_ND = np.zeros((len(ids), self.config.dim), np.float32)
-        for start in range(0, len(order), TEXT_BATCH):
-            part = order[start : start + TEXT_BATCH]
-            out_ND[part] = self._text(*pad([ids[n] for n in part]))
-        return Embedding(matrix=unit_rows(out_ND), space=self.space)
+        ids = [tuple(row) for row in self.tokenizer.ids(texts)]
+        unique = sorted(dict.fromkeys(ids), key=len)
+        rows = {row: n for n, row in enumerate(unique)}
+        parts = [np.zeros((0, self.dim), np.float32)]
+        for start in range(0, len(unique), TEXT_BATCH):
+            parts.append(self.compute.text(*self.tokenizer.padded(unique[start : start + TEXT_BATCH])))
+        vectors_UD = np.concatenate(parts)
+        return Embedding(matrix=vectors_UD[[rows[row] for row in ids]], space=self.space)
 
     def encode_image(self, images: Sequence[Any], *, batch_size: int | None = None) -> Embedding:
         """Embed pictures: paths, PIL images, uint8 or uint16 arrays `[H, W]` or `[H, W, 3]`, `Image` records.
@@ -125,43 +97,26 @@ class CheckpointEncoder:
         """
         images = _checked(images, batch_size)
         step = batch_size or PREPARED
-        parts = [np.zeros((0, self.config.dim), np.float32)]
+        parts = [np.zeros((0, self.dim), np.float32)]
         for start in range(0, len(images), step):
-            pixels = np.stack([self.preprocess(self._display(image)) for image in images[start : start + step]])
+            pixels = np.stack([self._prepared(image) for image in images[start : start + step]])
             parts.append(self.encode_pixels(pixels).matrix)
         return Embedding(matrix=np.concatenate(parts), space=self.space)
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "N S S 3"]) -> Embedding:
-        """Embed what `preprocess` returned.
+        """Embed what `preprocess` returned."""
+        return Embedding(matrix=self.compute.image(pixels), space=self.space)
 
-        A few pictures in a process that has not imported torch are embedded without it. Micro-batches run side by
-        side on one thread each: a network this small gains less from threads inside an operation, and loses much when
-        those wait for each other on a busy machine.
-        """
-        if self._network is None and len(pixels) <= FEW and "torch" not in sys.modules:
-            return Embedding(matrix=self._vision_numpy(pixels), space=self.space)
-        if self._network is None:
-            self._network = load_network(self.config, self._weights_path)
-        batches = [pixels[n : n + MICRO_BATCH] for n in range(0, len(pixels), MICRO_BATCH)]
-        parts = self._threads.map(partial(_forward, self._network), batches)
-        empty = np.zeros((0, self.config.dim), np.float32)
-        return Embedding(matrix=np.concatenate([empty, *parts]), space=self.space)
+    def truncated(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text is longer than the context, so that its end is not looked at."""
+        return self.tokenizer.truncated(list(texts))
 
-    @cached_property
-    def _weights(self) -> dict[str, Float[np.ndarray, ...]]:
-        return {name: value.astype(np.float32) for name, value in load_file(self._weights_path).items()}
-
-    @cached_property
-    def _text(self) -> SmallTextNumpy:
-        return SmallTextNumpy(self.config.text, self._weights)
-
-    @cached_property
-    def _vision_numpy(self) -> HybridNumpy:
-        return HybridNumpy(vision_config(self.config), self._weights)
-
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(num_cores(), thread_name_prefix="encode", initializer=_one_thread)
+    def _prepared(self, image: Any) -> UInt8[np.ndarray, "S S 3"]:
+        """The tower's input; what is a PIL image is prepared as the checkpoint's authors did, 16-bit ones excepted."""
+        is_pil = hasattr(image, "convert") and hasattr(image, "mode")
+        if is_pil and self._preprocess.keeps_mode and not _is_deep(image):
+            return self._preprocess(image)
+        return self._preprocess(self._display(image))
 
     def _display(self, image: Any) -> UInt8[np.ndarray, "H W *C"]:
         """Display values of whatever `encode_image` accepts."""
@@ -185,18 +140,8 @@ class CheckpointEncoder:
         return to_display(image)
 
 
-def _forward(network: DualEncoder, pixels: UInt8[np.ndarray, "B S S 3"]) -> Float[np.ndarray, "B D"]:
-    """One micro-batch."""
-    import torch
-
-    with torch.inference_mode():
-        return unit_rows(network.encode_image(torch.from_numpy(pixels)).numpy())
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+def _is_deep(image: PilImage) -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
 def _checked(images: Sequence[Any], batch_size: int | None) -> list[Any]:
@@ -218,30 +163,10 @@ def _pil_pixels(image: PilImage) -> np.ndarray:
 
     image = ImageOps.exif_transpose(image)
     is_opaque = "transparency" not in image.info
-    if image.mode in ("I", "F") or image.mode.startswith("I;16") or (image.mode == "L" and is_opaque):
+    if _is_deep(image) or (image.mode == "L" and is_opaque):
         return to_display(np.asarray(image))
     if {"A", "a"} & set(image.getbands()) or not is_opaque:
         straight = image.convert("LA") if image.mode == "La" else image
         rgba = np.asarray(straight.convert("RGBA")).astype(np.uint16)
         return (rgba[..., :3] * rgba[..., 3:] // 255).astype(np.uint8)
     return np.asarray(image.convert("RGB"))
-
-
-def vision_config(config: EncoderConfig) -> HybridConfig:
-    """Sizes of the image tower."""
-    return config_from(HybridConfig, {k: tuple(v) if isinstance(v, list) else v for k, v in config.vision.items()})
-
-
-def load_network(config: EncoderConfig, weights_path: Path) -> DualEncoder:
-    """Build the network in float32, fold its batch norms into the convolutions, ready to encode images."""
-    import torch
-    from safetensors.torch import load_file as load_tensors
-
-    from callosum.models.dual import DualEncoder
-
-    network = DualEncoder(vision=vision_config(config), text=config.text, dim=config.dim)
-    state = {name: value.to(torch.float32) for name, value in load_tensors(weights_path).items()}
-    counters = {name: value for name, value in network.state_dict().items() if not value.dtype.is_floating_point}
-    network.load_state_dict({**counters, **state}, strict=True)
-    network.vision.fold_norms()
-    return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,6 +1,8 @@
-"""From a display picture to the square the image tower takes; part of a checkpoint's fingerprint.
+"""From a picture to the square the image tower takes; part of a checkpoint's fingerprint.
 
-The picture is squeezed to a square, without cropping: the edges of a film and the whole of a figure stay visible.
+The starter squeezes a picture to a square, so that the edges of a film and the whole of a figure stay visible.
+Published models do what they were trained with, to the last bit, except that 16-bit pictures are windowed first:
+their own code turns them white (open_clip) or clips them (MedCLIP).
 """
 
 from __future__ import annotations
@@ -14,37 +16,131 @@ from PIL import Image
 
 
 class Resample(StrEnum):
-    """Filter used to resize."""
+    """Filter used to resize. Pillow's filters widen with the reduction, so nothing aliases."""
 
+    BOX = "box"
     BILINEAR = "bilinear"
     BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
 
 
-_FILTERS = {Resample.BILINEAR: Image.Resampling.BILINEAR, Resample.BICUBIC: Image.Resampling.BICUBIC}
+class Fit(StrEnum):
+    """How a picture becomes a square."""
+
+    SQUEEZE = "squeeze"
+    """Both sides to `size_px` (the starter)."""
+    CROP = "crop"
+    """The shorter side to `size_px`, then the centre (CLIP, BiomedCLIP)."""
+    PAD = "pad"
+    """Black around it to a square of at least `size_px`, then to `size_px` (MedCLIP)."""
+    PAD_LONGEST = "pad_longest"
+    """The longer side to `size_px`, then black around it (CheXzero)."""
+    PAD_CROP = "pad_crop"
+    """The longer side to `longest_px`, black around it, then the centre (GLoRIA)."""
+
+
+class TowerResample(StrEnum):
+    """How a tower resizes its normalised input, where its authors' code does."""
+
+    BICUBIC = "bicubic"
+    """Without antialiasing, as CheXzero's torchvision did for tensors."""
+    BILINEAR_CORNERS = "bilinear_corners"
+    """Corners aligned (GLoRIA)."""
+
+
+_FILTERS = {
+    Resample.BOX: Image.Resampling.BOX,
+    Resample.BILINEAR: Image.Resampling.BILINEAR,
+    Resample.BICUBIC: Image.Resampling.BICUBIC,
+    Resample.LANCZOS: Image.Resampling.LANCZOS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
-    """Grey or colour display values to `[S, S, 3]` uint8. Picklable; needs neither torch nor weights.
+    """A picture to `[S, S, 3]` uint8. Picklable; needs neither torch nor weights.
 
     Attributes:
         size_px: Side of the result.
-        resample: Filter; Pillow's filters widen with the reduction, so nothing aliases.
+        fit: How a picture becomes a square.
+        resample: Filter.
+        is_grey: Colour pictures become grey before anything else.
+        keeps_mode: A PIL image is resized in the mode of its file, palette and all, as the code of published models
+            does; without it pictures are turned to grey or RGB first.
+        min_px: Smallest side of the square that is padded, for `pad`.
+        longest_px: Longer side before the centre is cut out, for `pad_crop`.
         reducing_gap: Pictures that are many times larger are first averaged down to at least this many times the
             size, which is faster; None resizes in one step.
+        mean: Subtracted from each channel by the tower, in units of the full range.
+        std: Divides each channel in the tower.
+        tower_px: Side to which the tower resizes its normalised input; None for no such step.
+        tower_resample: How it does.
     """
 
     size_px: int = 112
+    fit: Fit = Fit.SQUEEZE
     resample: Resample = Resample.BILINEAR
+    is_grey: bool = False
+    keeps_mode: bool = False
+    min_px: int = 1
+    longest_px: int | None = None
     reducing_gap: float | None = None
+    mean: tuple[float, ...] = (0.40, 0.37, 0.39)
+    std: tuple[float, ...] = (0.28, 0.27, 0.28)
+    tower_px: int | None = None
+    tower_resample: TowerResample = TowerResample.BICUBIC
 
-    def __call__(self, display: UInt8[np.ndarray, "H W *C"]) -> UInt8[np.ndarray, "S S 3"]:
-        """Resize to the square and repeat a grey channel three times."""
-        if display.ndim == 3 and display.shape[2] == 1:
-            display = display[:, :, 0]
-        size = (self.size_px, self.size_px)
-        filter_ = _FILTERS[Resample(self.resample)]
-        small = np.asarray(Image.fromarray(display).resize(size, filter_, reducing_gap=self.reducing_gap))
-        if small.ndim == 2:
-            small = np.repeat(small[:, :, None], 3, axis=2)
-        return np.ascontiguousarray(small[:, :, :3])
+    def __call__(self, display: UInt8[np.ndarray, "H W *C"] | Image.Image) -> UInt8[np.ndarray, "S S 3"]:
+        """Make the square; a PIL image is resized in its own mode and only then turned to RGB."""
+        if isinstance(display, np.ndarray):
+            display = Image.fromarray(display[:, :, 0] if display.ndim == 3 and display.shape[2] == 1 else display)
+        if self.is_grey:
+            display = display.convert("L")
+        return np.ascontiguousarray(np.asarray(_rgb(self._square(display))))
+
+    def _square(self, picture: Image.Image) -> Image.Image:
+        S = self.size_px
+        match self.fit:
+            case Fit.SQUEEZE:
+                return self._resized(picture, S, S)
+            case Fit.CROP:
+                width, height = picture.size
+                short = min(width, height)
+                return _centre(self._resized(picture, int(S * width / short), int(S * height / short)), S)
+            case Fit.PAD:
+                return self._resized(_padded(picture, max(self.min_px, *picture.size)), S, S)
+            case Fit.PAD_LONGEST:
+                return _padded(self._longest(picture, S), S)
+            case Fit.PAD_CROP:
+                side = self.longest_px or S
+                return _centre(_padded(self._longest(picture, side), side), S)
+
+    def _longest(self, picture: Image.Image, side: int) -> Image.Image:
+        ratio = side / max(picture.size)
+        width, height = (max(1, int(round(length * ratio, 6))) for length in picture.size)
+        return self._resized(picture, width, height)
+
+    def _resized(self, picture: Image.Image, width: int, height: int) -> Image.Image:
+        if picture.size == (width, height):
+            return picture
+        return picture.resize((width, height), _FILTERS[self.resample], reducing_gap=self.reducing_gap)
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode == "L":
+        return Image.merge("RGB", (picture, picture, picture))
+    return picture.convert("RGB")
+
+
+def _centre(picture: Image.Image, side: int) -> Image.Image:
+    """The central square, rounded as torchvision rounds it."""
+    left, top = (round((length - side) / 2.0) for length in picture.size)
+    return picture.crop((left, top, left + side, top + side))
+
+
+def _padded(picture: Image.Image, side: int) -> Image.Image:
+    """The picture in the middle of a black square."""
+    width, height = picture.size
+    square = Image.new("L" if picture.mode == "L" else "RGB", (side, side), 0)
+    square.paste(picture, ((side - width) // 2, (side - height) // 2))
+    return square

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from callosum.models.dual import DualEncoder
+from callosum.models.preprocess import Preprocess
 from callosum.models.text.sizes import SmallTextConfig
 from callosum.models.tokenizer import WordPiece, pad
+from callosum.models.towers import DualConfig
 from callosum.objectives.contrastive import contrastive_loss
 from callosum.train.augment import PACK_AUGMENT, augment
 from callosum.train.batch import PromptTask, Sampler, caption_batch, drop_words, prompt_tasks
@@ -26,6 +28,8 @@ from callosum.train.config import TrainConfig
 from callosum.train.examination import EXAMINED
 from callosum.train.packs import Row
 from callosum.train.words import caption_vectors, ppmi_vectors
+
+MAX_LOGIT_SCALE = 50.0
 
 
 @dataclass(kw_only=True)
@@ -75,7 +79,8 @@ class Trainer:
             context_length=config.context_length,
             dropout=config.text_dropout,
         )
-        self.model = DualEncoder(vision=config.vision, text=text, dim=config.dim)
+        sizes = DualConfig(dim=config.dim, vision=config.vision, text=text, max_logit_scale=MAX_LOGIT_SCALE)
+        self.model = DualEncoder(sizes, Preprocess(size_px=config.vision.size_px))
         self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._start_words()
         self.heads = Heads(self.model.vision.feature_width, self.bags.shape[1])
@@ -199,7 +204,7 @@ class Trainer:
         out = []
         for _ in range(self.config.views):
             x = augment(pixels, limits, size_px=size_px, generator=self.generator)
-            x = ((x - vision.mean) / vision.std).contiguous(memory_format=torch.channels_last)
+            x = ((x - self.model.mean) / self.model.std).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16):
                 out.append(vision(x))
         return [f.float() for f in out]

@@ -25,6 +25,6 @@ def tempering(rows_ND: Float[np.ndarray, "N D"], *, power: float, ridge: float) 
 @torch.no_grad()
 def temper_text(model: DualEncoder, matrix_DD: Float[np.ndarray, "D D"]) -> None:
     """Multiply the matrix into the text projection, in place; the weights keep their size."""
-    weight = model.text_projection.weight
+    weight = model.text_projection.get_parameter("weight")
     changed = torch.from_numpy(matrix_DD) @ weight
     weight.copy_(changed * weight.norm() / changed.norm())

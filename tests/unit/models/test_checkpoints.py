@@ -19,6 +19,7 @@ from callosum.models.dual import DualEncoder
 from callosum.models.preprocess import Preprocess
 from callosum.models.text.sizes import SmallTextConfig
 from callosum.models.tokenizer import WordPiece, train_wordpiece
+from callosum.models.towers import DualConfig
 from callosum.models.vision.sizes import HybridConfig
 
 VISION = HybridConfig(size_px=32, stem=8, widths=(8, 16, 16), depths=(1, 1, 1), token_width=16, thumbnail_px=4)
@@ -29,7 +30,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     wordpiece = WordPiece(train_wordpiece(["a chest x-ray", "a CT of the head"] * 3, vocab_size=100), context_length=16)
     text = SmallTextConfig(vocab_size=wordpiece.vocab_size, width=16, context_length=16)
-    model = DualEncoder(vision=VISION, text=text, dim=16)
+    model = DualEncoder(DualConfig(dim=16, vision=VISION, text=text), Preprocess(size_px=32))
     card = Card(name="tiny.v1", summary="s", intended_use="u", not_for="n", licence="l")
     folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
     save_checkpoint(folder, model, wordpiece=wordpiece, preprocess=Preprocess(size_px=32), card=card)

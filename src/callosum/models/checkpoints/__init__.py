@@ -4,4 +4,12 @@ cards      what a card says, and the check of its digests
 load       a folder as an `Encoder`
 save       a trained network as a folder
 starter    the model that ships with the package (data, no code)
+fit           whether weights are those of a network, all differences in one error
+names_vision  names of published image towers, to ours and back
+names_text    names of published text towers, to ours and back
+remap         whole published models: prefixes, projections and temperature, both ways
+tensors       weights out of files that may hold code, which is never run
+bert_sizes    sizes of a BERT from its tensors and settings
+open_clip     what an open_clip_config.json says; unknown parts are refused by name
+foreign       a published model's folder, zip or file: its family, sizes, weights, preprocessing and tokenizer
 """

@@ -14,6 +14,7 @@ from callosum.core.errors import DigestMismatch, InputError, NotFound
 
 CONFIG, WEIGHTS, TOKENIZER, CARD = "config.json", "model.safetensors", "tokenizer.json", "card.json"
 FILES = (CONFIG, WEIGHTS, TOKENIZER)
+FORMAT = "callosum.checkpoint/1"
 
 
 @dataclass(frozen=True, kw_only=True)

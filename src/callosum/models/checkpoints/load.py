@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from callosum.core.digest import digest_json
 from callosum.core.embedding import SpaceId
 from callosum.core.errors import NotFound
 from callosum.models.checkpoints.cards import CARD, CONFIG, TOKENIZER, WEIGHTS, Card, read_card, verify_digests
-from callosum.models.encoder import CheckpointEncoder, EncoderConfig
+from callosum.models.compute import compute_for
+from callosum.models.encoder import CheckpointEncoder
 from callosum.models.preprocess import Preprocess
-from callosum.models.text.sizes import SmallTextConfig
-from callosum.models.tokenizer import WordPiece
+from callosum.models.tokenizer import SubwordTokenizer
+from callosum.models.towers import DualConfig, kind_of
 
 INSTALLED = Path(__file__).parent
-POOLING = "image: query token and grid mean; text: mean of tokens and of word vectors"
 
 
 def installed_cards() -> list[Card]:
@@ -75,22 +76,30 @@ def open_checkpoint(folder: Path, *, read: Callable[[Path], Any] | None = None) 
     card = read_card(folder)
     digests = verify_digests(folder, card)
     values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    preprocess = config_from(Preprocess, values["preprocess"])
-    text = config_from(SmallTextConfig, values["text"])
-    space = SpaceId(
-        name=card.name,
-        recipe={
-            "weights": digests[WEIGHTS],
-            "tokenizer": digests[TOKENIZER],
-            "preprocess": digest_json(values["preprocess"]),
-            "pooling": digest_json(POOLING),
-        },
-    )
+    preprocess = config_from(Preprocess, values.pop("preprocess"))
+    config = DualConfig.from_json({name: value for name, value in values.items() if name != "format"})
+    context, pad_length = config.text.context_length, getattr(config.text, "pad_length", None)
     return CheckpointEncoder(
-        config=EncoderConfig(dim=values["dim"], vision=values["vision"], text=text),
-        weights_path=folder / WEIGHTS,
-        tokenizer=WordPiece.from_file(folder / TOKENIZER, context_length=text.context_length),
+        dim=config.dim,
+        compute=compute_for(config, preprocess, folder / WEIGHTS),
+        tokenizer=SubwordTokenizer.from_file(folder / TOKENIZER, context_length=context, pad_length=pad_length),
         preprocess=preprocess,
-        space=space,
+        space=SpaceId(
+            name=card.name,
+            recipe={
+                "weights": digests[WEIGHTS],
+                "tokenizer": digests[TOKENIZER],
+                "preprocess": digest_json(asdict(preprocess)),
+                "pooling": pooling(config),
+            },
+        ),
         read=read,
     )
+
+
+def pooling(config: DualConfig) -> str:
+    """How many tokens become one vector, on either side."""
+    text = getattr(config.text, "pool", "mean of tokens and of word vectors" if kind_of(config.text) == "small" else "")
+    length = getattr(config.text, "pad_length", None)
+    padded = f", padded to {length}" if length else ""
+    return f"image: {kind_of(config.vision)}; text: {text or kind_of(config.text)}{padded}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from callosum.models.checkpoints.cards import CONFIG, TOKENIZER, WEIGHTS, Card, write_card
+from callosum.models.checkpoints.cards import CONFIG, FORMAT, TOKENIZER, WEIGHTS, Card, write_card
 from callosum.models.dual import DualEncoder
 from callosum.models.preprocess import Preprocess
 from callosum.models.tokenizer import WordPiece
@@ -25,14 +25,8 @@ def save_checkpoint(
         for name, value in model.state_dict().items()
         if value.dtype.is_floating_point
     }
-    save_file(state, folder / WEIGHTS, metadata={"format": "callosum.checkpoint/1"})
+    save_file(state, folder / WEIGHTS, metadata={"format": FORMAT})
     wordpiece.save(folder / TOKENIZER)
-    values = {
-        "format": "callosum.checkpoint/1",
-        "dim": model.image_projection.out_features,
-        "vision": asdict(model.vision.config),
-        "text": asdict(model.text.config),
-        "preprocess": asdict(preprocess),
-    }
+    values = {"format": FORMAT, **model.config.to_json(), "preprocess": asdict(preprocess)}
     (folder / CONFIG).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     write_card(folder, card)

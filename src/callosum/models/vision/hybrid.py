@@ -8,13 +8,13 @@ coarse layout of brightness that convolutions with pooling forget.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from callosum.models.layers import Activation, Block
-from callosum.models.vision.sizes import MEAN, STD, HybridConfig
+from callosum.models.vision.sizes import HybridConfig
 
 
 class Residual(nn.Module):
@@ -44,14 +44,9 @@ class Residual(nn.Module):
 class Hybrid(nn.Module):
     """Pictures to features: the mean of the grid tokens beside an attention-pooled token."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, config: HybridConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.stem = nn.Sequential(
             nn.Conv2d(3, config.stem, 3, 2, 1, bias=False), nn.BatchNorm2d(config.stem), nn.ReLU(inplace=True)
         )
@@ -93,11 +88,6 @@ class Hybrid(nn.Module):
         for owner, conv, norm in pairs:
             setattr(owner, conv, fuse_conv_bn_eval(getattr(owner, conv), getattr(owner, norm)))
             setattr(owner, norm, nn.Identity())
-
-    def normalise(self, pixels: UInt8[Tensor, "B S S 3"]) -> Float[Tensor, "B 3 S S"]:
-        """Display values to zero mean and unit deviation, channels last in memory."""
-        x = pixels.permute(0, 3, 1, 2).float() / 255.0
-        return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B F"]:
         """Features before projection."""

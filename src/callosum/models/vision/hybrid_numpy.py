@@ -10,7 +10,8 @@ from jaxtyping import Float, UInt8
 
 from callosum.core.embedding import unit_rows
 from callosum.models.layers_numpy import Weights, block, layer_norm, linear
-from callosum.models.vision.sizes import MEAN, STD, HybridConfig
+from callosum.models.preprocess import Preprocess
+from callosum.models.vision.sizes import HybridConfig
 
 EPSILON = np.float32(1e-5)
 
@@ -21,10 +22,12 @@ class HybridNumpy:
     Args:
         config: Sizes of the tower.
         weights: float32 arrays under the names of `DualEncoder.state_dict()`.
+        preprocess: Gives the mean and deviation that pictures are normalised with.
     """
 
-    def __init__(self, config: HybridConfig, weights: Weights) -> None:
+    def __init__(self, config: HybridConfig, weights: Weights, preprocess: Preprocess) -> None:
         self.config = config
+        self.mean, self.std = np.array(preprocess.mean, np.float32), np.array(preprocess.std, np.float32)
         self.weights = {k: v for k, v in weights.items() if not k.startswith("text")}
 
     def __call__(self, pixels: UInt8[np.ndarray, "N S S 3"]) -> Float[np.ndarray, "N D"]:
@@ -33,9 +36,7 @@ class HybridNumpy:
 
     def _features(self, pixels: UInt8[np.ndarray, "1 S S 3"]) -> Float[np.ndarray, "1 D"]:
         config, weights = self.config, self.weights
-        x_BHWC = (pixels.astype(np.float32) / np.float32(255.0) - np.array(MEAN, np.float32)) / np.array(
-            STD, np.float32
-        )
+        x_BHWC = (pixels.astype(np.float32) / np.float32(255.0) - self.mean) / self.std
         grid = self._conv(x_BHWC, "vision.stem.0", "vision.stem.1", stride=2, is_rectified=True)
         number = 0
         for depth in config.depths:

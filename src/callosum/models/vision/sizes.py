@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MEAN, STD = (0.40, 0.37, 0.39), (0.28, 0.27, 0.28)
-"""Of the channels, in units of the full range."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class HybridConfig:
