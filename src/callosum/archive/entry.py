@@ -125,7 +125,7 @@ def make_thumbnail(display: np.ndarray) -> bytes:
     from PIL import Image as PilImage
 
     picture = PilImage.fromarray(display)
-    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), PilImage.Resampling.BILINEAR, reducing_gap=2.0)
+    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), PilImage.Resampling.BILINEAR, reducing_gap=1.0)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
     return buffer.getvalue()
