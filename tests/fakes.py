@@ -30,6 +30,7 @@ class FakeEncoder:
     """Five shades of grey, in words and in pictures."""
 
     preprocess = FakePreprocess()
+    runtime = "fake 1, fp32, cpu"
 
     def __init__(self, name: str = "fake.v1") -> None:
         self.space = SpaceId(name=name, recipe={"weights": digest_bytes(name.encode()), "pooling": "none"})

@@ -27,7 +27,7 @@ class Entry:
         source: The path below the SOURCE as the caller gave it.
         source_digest: SHA-256 of the file.
         thumbnail: JPEG, at most `THUMBNAIL_PX` on the longer side.
-        render_recipe: JSON text: what decided how the picture looks.
+        render_recipe: JSON text: what decided how the picture looks, and what computed its vector.
         flags: Codes of the doubts about this image.
     """
 
@@ -44,6 +44,10 @@ class Entry:
     split: str | None = None
     flags: tuple[str, ...] = ()
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+    def computed_by(self, runtime: str) -> Entry:
+        """The entry, its render recipe naming what computed the vector."""
+        return replace(self, render_recipe=json.dumps({**json.loads(self.render_recipe), "runtime": runtime}))
 
     def pseudonymous(self, key: bytes) -> Entry:
         """The same entry with patient and study replaced by keyed hashes that cannot be looked up without the key."""

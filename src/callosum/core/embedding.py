@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from callosum.core.digest import digest_json
 from callosum.core.errors import InputError, SpaceMismatch
@@ -116,7 +116,22 @@ class Embedding:
         return self.matrix @ other.matrix.T
 
 
-def unit_rows(matrix: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
+@dataclass(frozen=True, kw_only=True)
+class TokenEmbedding:
+    """Unit vectors of the parts of each row: regions of a picture, words of a text.
+
+    Attributes:
+        matrix: float32 `[N, P, D]`; a part that is there has norm one, the others are zero.
+        mask: `[N, P]`, the parts that are there.
+        space: The space they live in, that of the whole rows.
+    """
+
+    matrix: Float[np.ndarray, "N P D"]
+    mask: Bool[np.ndarray, "N P"]
+    space: SpaceId
+
+
+def unit_rows(matrix: Float[np.ndarray, "*N D"]) -> Float[np.ndarray, "*N D"]:
     """Scale every row to norm one, in float32; a zero row stays zero (and `Embedding` refuses it)."""
     matrix = np.asarray(matrix, dtype=np.float32)
-    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), np.float32(1e-12))
+    return matrix / np.maximum(np.linalg.norm(matrix, axis=-1, keepdims=True), np.float32(1e-12))

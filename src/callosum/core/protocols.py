@@ -37,6 +37,11 @@ class Encoder(Protocol):
         """Picture to tower input."""
         ...
 
+    @property
+    def runtime(self) -> str:
+        """What computes, in one line; recorded with every vector that is kept."""
+        ...
+
     def encode_image(self, images: Sequence[Any], *, batch_size: int | None = None) -> Embedding:
         """Embed pictures: paths, PIL images, uint8 or uint16 arrays `[H, W]` or `[H, W, 3]`, `Image` records."""
         ...

@@ -10,7 +10,9 @@ encoder        a checkpoint as an `Encoder`: texts without torch, images with it
 checkpoints    the folder format, its card and its digests; the starter that ships with the package
 layers_numpy   the shared layers in numpy
 towers         which towers there are, and the sizes of a pair of them
-compute        who computes: numpy or torch
+compute        who computes
+compute_torch  torch, or numpy for the starter
+compute_openvino  OpenVINO, where it is installed
 tokenizer_files  tokenizers of published models, from the files beside their weights
 runtime        faster layers of equal value, chosen by a probe
 """

@@ -74,3 +74,29 @@ class DualEncoder(nn.Module):
         """Preprocessed pictures to unit vectors of their regions, row by row."""
         _, map_BCHW = self.vision.features_and_map(self.normalise(pixels))
         return functional.normalize(self.region_projection(map_BCHW.flatten(2).transpose(1, 2)).float(), dim=-1)
+
+
+class ImageSide(nn.Module):
+    """One side of a network as a tower of its own, to be converted: normalised pictures to the shared space."""
+
+    def __init__(self, network: DualEncoder) -> None:
+        super().__init__()
+        self.tower, self.projection = network.vision, network.image_projection
+
+    def forward(self, x: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B D"]:
+        """Vectors, not of norm one."""
+        out: Tensor = self.projection(self.tower(x))
+        return out
+
+
+class TextSide(nn.Module):
+    """The other side: padded token ids and their mask to the shared space."""
+
+    def __init__(self, network: DualEncoder) -> None:
+        super().__init__()
+        self.tower, self.projection = network.text, network.text_projection
+
+    def forward(self, ids_BL: Int[Tensor, "B L"], mask_BL: Bool[Tensor, "B L"]) -> Float[Tensor, "B D"]:
+        """Vectors, not of norm one."""
+        out: Tensor = self.projection(self.tower(ids_BL, mask_BL))
+        return out

@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from callosum.core.display import to_display
-from callosum.core.embedding import Embedding, SpaceId
+from callosum.core.embedding import Embedding, SpaceId, TokenEmbedding
 from callosum.core.errors import InputError, UsageError
 from callosum.models.compute import Compute
+from callosum.models.compute_torch import TorchCompute
 from callosum.models.preprocess import Preprocess
 from callosum.models.tokenizer import SubwordTokenizer
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 PREPARED = 128
 """Pictures that are prepared and held at once."""
-TEXT_BATCH = 64
 
 
 class CheckpointEncoder:
@@ -79,14 +79,8 @@ class CheckpointEncoder:
             message = f"A text is a string; found {odd}."
             raise InputError(message)
         texts = [text.encode("utf-8", "replace").decode() for text in texts]
-        ids = [tuple(row) for row in self.tokenizer.ids(texts)]
-        unique = sorted(dict.fromkeys(ids), key=len)
-        rows = {row: n for n, row in enumerate(unique)}
-        parts = [np.zeros((0, self.dim), np.float32)]
-        for start in range(0, len(unique), TEXT_BATCH):
-            parts.append(self.compute.text(*self.tokenizer.padded(unique[start : start + TEXT_BATCH])))
-        vectors_UD = np.concatenate(parts)
-        return Embedding(matrix=vectors_UD[[rows[row] for row in ids]], space=self.space)
+        vectors_ND = self.compute.text(self.tokenizer.ids(texts))
+        return Embedding(matrix=vectors_ND, space=self.space)
 
     def encode_image(self, images: Sequence[Any], *, batch_size: int | None = None) -> Embedding:
         """Embed pictures: paths, PIL images, uint8 or uint16 arrays `[H, W]` or `[H, W, 3]`, `Image` records.
@@ -106,6 +100,36 @@ class CheckpointEncoder:
     def encode_pixels(self, pixels: UInt8[np.ndarray, "N S S 3"]) -> Embedding:
         """Embed what `preprocess` returned."""
         return Embedding(matrix=self.compute.image(pixels), space=self.space)
+
+    def encode_image_tokens(self, images: Sequence[Any]) -> TokenEmbedding:
+        """Embed the regions of pictures, row by row of the grid; what `encode_image` takes.
+
+        Raises:
+            UsageError: the checkpoint has no vectors of regions.
+        """
+        pixels = np.stack([self._prepared(image) for image in _checked(images, None)])
+        matrix = self._towers().regions(pixels)
+        return TokenEmbedding(matrix=matrix, mask=np.ones(matrix.shape[:2], bool), space=self.space)
+
+    def encode_text_tokens(self, texts: Sequence[str]) -> TokenEmbedding:
+        """Embed the words of texts; the pieces that begin and end a text are words of their own.
+
+        Raises:
+            UsageError: the checkpoint has no vectors of words.
+        """
+        matrix, mask = self._towers().words(self.tokenizer.ids(list(texts)), self.tokenizer.joins_V)
+        return TokenEmbedding(matrix=matrix, mask=mask, space=self.space)
+
+    def _towers(self) -> TorchCompute:
+        if not isinstance(self.compute, TorchCompute):
+            message = "Vectors of regions and words are computed in torch."
+            raise UsageError(message)
+        return self.compute
+
+    @property
+    def runtime(self) -> str:
+        """What computes: recorded with every vector, so that it can be explained later."""
+        return self.compute.describe()
 
     def truncated(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text is longer than the context, so that its end is not looked at."""
@@ -146,7 +170,8 @@ def _is_deep(image: PilImage) -> bool:
 
 def _checked(images: Sequence[Any], batch_size: int | None) -> list[Any]:
     """The images as a list, where they are several of what can be one."""
-    if isinstance(batch_size, bool) or not (batch_size is None or (isinstance(batch_size, int) and batch_size >= 1)):
+    is_whole = batch_size is None or (hasattr(batch_size, "__index__") and not isinstance(batch_size, bool))
+    if not is_whole or (batch_size is not None and batch_size < 1):
         message = f"batch_size is a whole number of at least 1; found {batch_size!r}."
         raise InputError(message)
     is_one = isinstance(images, str | bytes | Path) or hasattr(images, "display") or hasattr(images, "convert")

@@ -6,10 +6,12 @@ because the content's digest decides; that is also all that resuming needs.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -32,6 +34,8 @@ _ATTRIBUTE_TYPE = Flag(
 _DUPLICATE_CONTENT = Flag(
     code="DUPLICATE_CONTENT", sentence="It has the same content as another file of this run; one of them is indexed."
 )
+SLICE = 32
+"""Pictures of a batch between two looks at whether the run has ended."""
 _COUNTS = {Answer.METADATA_ONLY: "metadata_only", Answer.QUARANTINE: "quarantined", Answer.REJECT: "rejected"}
 
 
@@ -88,8 +92,9 @@ def ingest(
     """
     archive.require_space(encoder.space)
     with archive.writing():
-        run = _Run(_Writer(archive, encoder), config or IngestConfig(), on_progress, archive=archive)
-        run.read(sources, Job(preprocess=encoder.preprocess, known=run.known(), key=archive.key))
+        with closing(_Writer(archive, encoder)) as writer:
+            run = _Run(writer, config or IngestConfig(), on_progress, archive=archive)
+            run.read(sources, Job(preprocess=encoder.preprocess, known=run.known(), key=archive.key))
         archive.compact()
     return run.report()
 
@@ -125,7 +130,8 @@ class _Destination(Protocol):
 class _Writer:
     """Encodes pictures, and writes them and the refusals to an archive.
 
-    One batch is being encoded on a thread of its own while the next one is gathered and earlier ones are written.
+    One batch is being encoded on a thread of its own while the next one is gathered and earlier ones are written. The
+    thread takes a slice at a time, so that an interrupted run need not wait for the whole batch.
     """
 
     def __init__(self, archive: Archive, encoder: Encoder) -> None:
@@ -133,7 +139,8 @@ class _Writer:
         self._encoder = encoder
         self._waiting: list[tuple[Entry, tuple[Flag, ...], np.ndarray]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ingest-encode")
-        self._encoding: tuple[Sequence[Readied], Future[Embedding]] | None = None
+        self._encoding: tuple[Sequence[Readied], Future[np.ndarray]] | None = None
+        self._is_closed = threading.Event()
 
     @property
     def num_encoding(self) -> int:
@@ -142,15 +149,26 @@ class _Writer:
     def encode(self, readied: Sequence[Readied]) -> None:
         self.finish()
         pixels_NSSC = np.stack([each.pixels for each in readied if each.pixels is not None])
-        self._encoding = readied, self._thread.submit(self._encoder.encode_pixels, pixels_NSSC)
+        self._encoding = readied, self._thread.submit(self._rows, pixels_NSSC)
+
+    def _rows(self, pixels_NSSC: np.ndarray) -> np.ndarray:
+        starts = range(0, len(pixels_NSSC), SLICE)
+        parts = (pixels_NSSC[n : n + SLICE] for n in starts if not self._is_closed.is_set())
+        return np.concatenate([self._encoder.encode_pixels(part).matrix for part in parts])
+
+    def close(self) -> None:
+        self._is_closed.set()
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def finish(self) -> None:
         if self._encoding:
             readied, future = self._encoding
-            rows, self._encoding = future.result().matrix, None
+            rows, self._encoding = future.result(), None
             self._waiting += [(each.entry, each.flags, row) for each, row in zip(readied, rows, strict=True)]
 
     def commit(self, refused: Sequence[Unreadable]) -> list[tuple[Entry, tuple[Flag, ...], Stored]]:
+        if self._encoding and self._encoding[1].done():
+            self.finish()
         written = self._write() if self._waiting else []
         kept = [each for each in refused if each.source_digest]
         self._archive.refuse([_problem(each) for each in kept], attributes=[dict(each.attributes) for each in kept])
@@ -158,7 +176,7 @@ class _Writer:
 
     def _write(self) -> list[tuple[Entry, tuple[Flag, ...], Stored]]:
         waiting, self._waiting = self._waiting, []
-        entries = [entry for entry, _, _ in waiting]
+        entries = [entry.computed_by(self._encoder.runtime) for entry, _, _ in waiting]
         rows = Embedding(matrix=np.stack([row for _, _, row in waiting]), space=self._encoder.space)
         captions = [entry.text for entry in entries if entry.text]
         texts = self._encoder.encode_text(captions) if captions else None

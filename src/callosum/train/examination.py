@@ -1,8 +1,8 @@
 """The starter's examination: zero-shot tasks in several phrasings.
 
-The first phrasing of a task is the plain one. No sentence of a phrasing is written by the template captions of a run
-(`Captioner` avoids `EXAMINED`); their words are. Every task is scored once per phrasing; the mean and the worst
-phrasing are what counts, because a stranger's wording is not ours.
+The first phrasing of a task is the plain one. No prompt is written word for word by the template captions of a run
+(`Captioner` avoids `EXAMINED`); sentences that differ by an article or a filler word are. Every task is scored once
+per phrasing; the mean and the worst phrasing are what counts, because a stranger's wording is not ours.
 """
 
 from __future__ import annotations

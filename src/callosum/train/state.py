@@ -34,9 +34,9 @@ def save_state(trainer: Trainer, path: Path) -> None:
 
 
 def run_digest(trainer: Trainer) -> str:
-    """What a state belongs to: every setting, the rows by name, and the size of the vocabulary."""
+    """What a state belongs to: every setting, the rows by name, and the vocabulary."""
     names = [f"{row.pack}/{row.row_id}" for row in trainer.material.rows]
-    return digest_json([asdict(trainer.config), names, trainer.material.wordpiece.vocab_size])
+    return digest_json([asdict(trainer.config), names, trainer.material.wordpiece.tokenizer.to_str()])
 
 
 def load_state(trainer: Trainer, path: Path) -> None:

@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from enum import StrEnum
 
 import pytest
 
@@ -25,6 +26,25 @@ def test_a_misspelt_key_is_refused_with_the_nearest_name() -> None:
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(UsageError, match="salt_g"):
         config_from(SoupConfig, {})
+
+
+class Heat(StrEnum):
+    LOW = "low"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoveConfig:
+    heat: Heat
+    plates: tuple[int, ...] = ()
+
+
+def test_values_from_json_take_their_kinds() -> None:
+    stove = config_from(StoveConfig, {"heat": "high", "plates": [1, 2]})
+    assert stove.heat is Heat.HIGH
+    assert stove.plates == (1, 2)
+    with pytest.raises(UsageError, match="low, high"):
+        config_from(StoveConfig, {"heat": "hot"})
 
 
 def test_digests(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -223,3 +224,65 @@ def test_a_reader_that_cannot_start_is_an_error_not_an_answer(shades: Path) -> N
     job = Job(preprocess=_Unloadable(), known=np.empty(0, dtype="S32"), key=b"")  # type: ignore[arg-type]
     with pytest.raises(MissingDependency, match="could not start"), Workers(job) as workers:
         list(workers.results(iter_sources([shades])))
+
+
+class FailingEncoder(FakeEncoder):
+    """Fails at the third slice it is given."""
+
+    calls = 0
+
+    def encode_pixels(self, pixels: np.ndarray):
+        self.calls += 1
+        if self.calls == 3:
+            message = "the encoder failed"
+            raise RuntimeError(message)
+        return super().encode_pixels(pixels)
+
+
+def many(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for n in range(count):
+        picture = np.full((8, 8), n % 251, np.uint8)
+        picture[0, 0] = n // 251
+        PilImage.fromarray(picture).save(folder / f"{n:03}.png")
+    return folder
+
+
+def test_an_encoder_that_fails_ends_the_run_and_a_resumed_one_completes(tmp_path: Path, encoder: FakeEncoder) -> None:
+    files = many(tmp_path / "files", 40)
+    with pytest.raises(RuntimeError, match="the encoder failed"):
+        run(tmp_path / "a", files, FailingEncoder(), batch_size=8, commit_s=0.0)
+    archive, report = run(tmp_path / "a", files, encoder, batch_size=8, is_resumed=True)
+    assert archive.count() == 40
+    assert report.accepted + report.flagged + report.unchanged == 40
+
+
+class GatedEncoder(FakeEncoder):
+    """Encodes its second batch only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.calls = 0
+
+    def encode_pixels(self, pixels: np.ndarray):
+        self.calls += 1
+        if self.calls == 2:
+            assert self.gate.wait(20)
+        return super().encode_pixels(pixels)
+
+
+def test_what_is_being_encoded_is_not_counted(tmp_path: Path) -> None:
+    encoder, seen = GatedEncoder(), []
+
+    def note(progress: Progress) -> None:
+        seen.append((progress.num_files, progress.num_images))
+        if progress.num_images >= 8:
+            encoder.gate.set()
+
+    archive = Archive.create(tmp_path / "a")
+    config = IngestConfig(batch_size=8, commit_s=0.0)
+    report = ingest(archive, iter_sources([many(tmp_path / "files", 24)]), encoder, config=config, on_progress=note)
+    assert report.accepted + report.flagged == archive.count() == 24
+    assert (8, 8) in seen, "the first batch is written and counted while the second is being encoded"
+    assert all(files == images for files, images in seen), "a file counts when its row is on the disk"

@@ -13,6 +13,7 @@ from callosum.models.vision.sizes import HybridConfig
 from callosum.train import loop
 from callosum.train.batch import Sampler
 from callosum.train.config import TrainConfig
+from callosum.train.examination import EXAMINED
 from callosum.train.facts import modality_facts, region_facts
 from callosum.train.loop import Material, Trainer
 from callosum.train.packs import Row
@@ -98,6 +99,10 @@ def test_a_run_continues_with_its_own_settings_only(tmp_path: Path) -> None:
     other.config = replace(other.config, learning_rate=0.5)
     with pytest.raises(InputError, match="other settings"):
         load_state(other, tmp_path / "state.safetensors")
+
+
+def test_a_run_never_writes_what_is_examined() -> None:
+    assert trainer().captioner.avoid == EXAMINED
 
 
 def test_the_sampler_uses_every_row_before_it_repeats_one() -> None:
