@@ -21,6 +21,7 @@ EDGE = {  # heavy dependency -> the rooms that may import it
     "torch": ("models/", "objectives/", "train/"),
     "tokenizers": ("models/tokenizer", "train/"),
     "safetensors": ("models/", "train/"),
+    "huggingface_hub": ("models/checkpoints/pull.py",),
 }
 FORBIDDEN = {"pickle", "torchvision", "timm", "transformers", "open_clip"}
 

@@ -26,16 +26,21 @@ ROOT_NAMES = [
     "read",
     "zero_shot",
 ]
+COMPUTING = {"--device", "--precision", "--runtime"}
 OPTIONS = {
-    "classify": {"--json", "--label", "--model", "--template"},
+    "classify": {"--json", "--label", "--model", "--template", *COMPUTING},
     "demo": {"--open"},
-    "doctor": {"--json"},
-    "embed": {"--as", "--model", "--output", "-o"},
-    "index": {"--dry-run", "--json", "--manifest", "--model", "--resume"},
+    "doctor": {"--json", "--quick"},
+    "embed": {"--as", "--model", "--output", "-o", *COMPUTING},
+    "index": {"--dry-run", "--json", "--manifest", "--model", "--resume", *COMPUTING},
+    "model export": {"--format", "--json", "--output", "-o"},
+    "model import": {"--context-length", "--family", "--json", "--licence", "--name", "--pool", "--tokenizer"},
     "model list": {"--json"},
+    "model pack": {"--json", "--output", "-o"},
+    "model pull": {"--allow-network", "--json", "--licence", "--name"},
     "model show": {"--json"},
     "model verify": {"--json"},
-    "search": {"--image", "--json", "--like", "--where", "-k"},
+    "search": {"--image", "--json", "--like", "--where", "-k", *COMPUTING},
     "show": {"--json"},
 }
 

@@ -17,7 +17,7 @@ COMMANDS = {
     "doctor": "Say what this installation can do.",
     "embed": "Turn pictures or texts into vectors.",
     "index": "Index files into an archive.",
-    "model": "List, show and verify the installed checkpoints.",
+    "model": "List, show, verify, import and carry checkpoints.",
     "search": "Search an archive by words, by a picture or by a record.",
     "show": "Show one record of an archive.",
 }

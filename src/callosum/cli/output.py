@@ -16,6 +16,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from callosum.core.protocols import Encoder
     from callosum.core.result import Hit, IngestReport, Prediction, Problem
 
 TEXT_WIDTH = 60
@@ -42,6 +43,15 @@ def write_problems(problems: Iterable[Problem]) -> None:
 def note(message: str) -> None:
     """Something to know that is not a result."""
     click.echo(message, err=True)
+
+
+def note_cut(encoder: Encoder, texts: Sequence[str]) -> None:
+    """Say which texts are longer than the encoder reads, so that their ends were not looked at."""
+    tell = getattr(encoder, "truncated", None)
+    cut = [n for n, is_cut in enumerate(tell(texts), 1) if is_cut] if tell else []
+    if cut:
+        which = ", ".join(map(str, cut[:NUM_SOURCES])) + (" ..." if len(cut) > NUM_SOURCES else "")
+        note(f"{len(cut)} of {len(texts)} texts (number {which}) are longer than the model reads: their ends were cut.")
 
 
 def console(*, is_error: bool = False) -> Console:

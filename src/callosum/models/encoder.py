@@ -93,8 +93,7 @@ class CheckpointEncoder:
         step = batch_size or PREPARED
         parts = [np.zeros((0, self.dim), np.float32)]
         for start in range(0, len(images), step):
-            pixels = np.stack([self._prepared(image) for image in images[start : start + step]])
-            parts.append(self.encode_pixels(pixels).matrix)
+            parts.append(self.encode_pixels(self.prepare(images[start : start + step])).matrix)
         return Embedding(matrix=np.concatenate(parts), space=self.space)
 
     def encode_pixels(self, pixels: UInt8[np.ndarray, "N S S 3"]) -> Embedding:
@@ -107,8 +106,7 @@ class CheckpointEncoder:
         Raises:
             UsageError: the checkpoint has no vectors of regions.
         """
-        pixels = np.stack([self._prepared(image) for image in _checked(images, None)])
-        matrix = self._towers().regions(pixels)
+        matrix = self._towers().regions(self.prepare(images))
         return TokenEmbedding(matrix=matrix, mask=np.ones(matrix.shape[:2], bool), space=self.space)
 
     def encode_text_tokens(self, texts: Sequence[str]) -> TokenEmbedding:
@@ -125,6 +123,15 @@ class CheckpointEncoder:
             message = "Vectors of regions and words are computed in torch."
             raise UsageError(message)
         return self.compute
+
+    def prepare(self, images: Sequence[Any]) -> UInt8[np.ndarray, "N S S 3"]:
+        """What `encode_pixels` takes, from what `encode_image` takes.
+
+        Raises:
+            InputError: something else was given.
+        """
+        pixels = [self._prepared(image) for image in _checked(images, None)]
+        return np.stack(pixels) if pixels else np.zeros((0, *[self._preprocess.size_px] * 2, 3), np.uint8)
 
     @property
     def runtime(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,15 +54,19 @@ class Query:
 class Service:
     """One archive, and the encoder of its space."""
 
-    def __init__(self, path: str | Path, *, model: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, model: str | None = None, computing: Mapping[str, Any] | None = None
+    ) -> None:
         """Name the archive.
 
         Args:
             path: The archive's folder; it need not exist before `index`.
             model: The checkpoint for a new archive; an existing one has its own, and another is refused.
+            computing: `precision`, `runtime` and `device`, as `load_encoder` takes them.
         """
         self._path = Path(path)
         self._model = model
+        self._computing = computing or {}
 
     @cached_property
     def archive(self) -> Archive:
@@ -75,11 +79,12 @@ class Service:
         space = self.archive.space if (self._path / CARD).exists() else None
         name = self._model or (space.name if space else DEFAULT_MODEL)
         try:
-            return load_encoder(name)
+            return load_encoder(name, **self._computing)
         except NotFound:
             if space is None or self._model:
                 raise
-        return load_encoder(DEFAULT_MODEL)  # of another space, which is refused with both recipes where they meet
+        # of another space, which is refused with both recipes where they meet
+        return load_encoder(DEFAULT_MODEL, **self._computing)
 
     def index(
         self,

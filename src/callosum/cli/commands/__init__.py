@@ -6,6 +6,7 @@ doctor      what this installation can do
 embed       pictures or texts to vectors
 index       files into an archive
 model       the installed checkpoints
+model_move  import, pull, pack and export of `callosum model`
 search      an archive by words, by a picture or by a record
 show        one record of an archive
 """

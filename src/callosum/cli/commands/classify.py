@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from callosum.cli.options import FILE, JSON, MODEL
+from callosum.cli.options import COMPUTING, FILE, JSON, MODEL
 
 if TYPE_CHECKING:
     from callosum.core.result import Prediction, Problem
@@ -20,9 +20,15 @@ EXIT_SKIPPED = 7
 @click.option("--label", "labels", multiple=True, required=True, metavar="TEXT", help="A label; give two or more.")
 @click.option("--template", "templates", multiple=True, metavar="TEXT", help="A sentence with {} for the label.")
 @MODEL
+@COMPUTING
 @JSON
 def command(
-    files: tuple[Path, ...], labels: tuple[str, ...], templates: tuple[str, ...], model: str | None, as_json: bool
+    files: tuple[Path, ...],
+    labels: tuple[str, ...],
+    templates: tuple[str, ...],
+    model: str | None,
+    computing: dict[str, Any],
+    as_json: bool,
 ) -> int:
     """Score each of FILES for labels that are only words (zero-shot classification).
 
@@ -33,11 +39,12 @@ def command(
       callosum classify film.dcm --label "chest x-ray" --label "CT of the head"
     """
     from callosum.classify.zero_shot import TEMPLATES, zero_shot
-    from callosum.cli.output import predictions_table, problems_table, write_json
+    from callosum.cli.output import note_cut, predictions_table, problems_table, write_json
     from callosum.service.encoders import load_encoder
     from callosum.service.reading import read_each
 
-    encoder = load_encoder(model or "starter")
+    encoder = load_encoder(model or "starter", **computing)
+    note_cut(encoder, [template.replace("{}", label) for label in labels for template in templates or TEMPLATES])
     predictions: list[Prediction] = []
     problems: list[Problem] = []
     for source, image in read_each(files, problems):

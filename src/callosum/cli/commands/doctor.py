@@ -38,15 +38,24 @@ class Check:
 
 
 @click.command("doctor")
+@click.option("--quick", is_flag=True, help="Do not run imported checkpoints, only look at their files.")
 @JSON
-def command(as_json: bool) -> int:
-    """Check packages, decoders and installed checkpoints, and say what to do about what is missing."""
+def command(quick: bool, as_json: bool) -> int:
+    """Check packages, decoders, the runtime and installed checkpoints, and say what to do about what is missing.
+
+    Every checkpoint computes its golden vectors again: two pictures and three sentences.
+
+    \b
+    Example:
+      callosum doctor --quick
+    """
     from rich.markup import escape
     from rich.table import Table
 
     from callosum.cli.output import console, write_json
 
-    checks = [*_machine(), *(_package(name, use) for name, use in PACKAGES.items()), *_models()]
+    checks = [*_machine(), *(_package(name, use) for name, use in PACKAGES.items())]
+    checks += [*_runtime(), *_models(quick=quick)]
     if as_json:
         write_json({"schema": "callosum.check/1", **asdict(check)} for check in checks)
     else:
@@ -75,16 +84,31 @@ def _package(module: str, use: str) -> Check:
     return Check(name=module, is_ok=True, detail=f"{importlib.metadata.version(packages[0])}: {use}")
 
 
-def _models() -> list[Check]:
-    from callosum.core.errors import CallosumError
-    from callosum.models.checkpoints.load import installed_cards, verify_checkpoint
+def _runtime() -> list[Check]:
+    """Which way to compute each operation was found right and fastest on this machine."""
+    try:
+        from callosum.models.runtime.precision import Precision
+        from callosum.models.runtime.probe import probe_here
+    except ImportError:
+        return []  # torch is missing, which its own line says
+    report = probe_here(Precision.FP32)
+    name = f"runtime {report.runtime} {report.precision}"
+    return [Check(name=f"{name} {path.op}", is_ok=True, detail=f"{path.path}: {path.why}") for path in report.paths]
 
-    checks = []
-    for card in installed_cards():
+
+def _models(*, quick: bool) -> list[Check]:
+    """Digests of every checkpoint; golden vectors of the package's own, and of the others unless it has to be quick."""
+    from callosum.core.errors import CallosumError
+    from callosum.models.checkpoints.home import installed, packaged
+    from callosum.models.checkpoints.load import verify_folder
+
+    checks, ours = [], packaged()
+    for name, folder in installed().items():
         try:
-            verify_checkpoint(card.name)
+            _, deviation = verify_folder(folder, is_run=name in ours or not quick)
         except CallosumError as error:
-            checks.append(Check(name=f"model {card.name}", is_ok=False, detail=str(error)))
-        else:
-            checks.append(Check(name=f"model {card.name}", is_ok=True, detail="every digest equals the card's"))
+            checks.append(Check(name=f"model {name}", is_ok=False, detail=str(error)))
+            continue
+        run = f"golden vectors equal to {deviation.max_abs:.1e}" if deviation else "not run"
+        checks.append(Check(name=f"model {name}", is_ok=True, detail=f"every digest equals the card's; {run}"))
     return checks

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from callosum.cli.options import MODEL
+from callosum.cli.options import COMPUTING, MODEL
 
 if TYPE_CHECKING:
     from callosum.core.embedding import Embedding
@@ -22,8 +22,9 @@ EXIT_SKIPPED = 7
 @click.argument("files", nargs=-1, required=True, metavar="FILE...|-")
 @click.option("--as", "kind", type=click.Choice(["image", "text"]), required=True, help="What the files hold.")
 @MODEL
+@COMPUTING
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help=".npz or .parquet")
-def command(files: tuple[str, ...], kind: str, model: str | None, output: Path) -> int:
+def command(files: tuple[str, ...], kind: str, model: str | None, computing: dict[str, Any], output: Path) -> int:
     """Turn FILES into unit vectors of one space.
 
     With `--as image` each file is a picture. With `--as text` each line of each file is a text. `-` reads standard
@@ -38,7 +39,7 @@ def command(files: tuple[str, ...], kind: str, model: str | None, output: Path) 
 
     import numpy as np
 
-    from callosum.cli.output import note, problems_table
+    from callosum.cli.output import note, note_cut, problems_table
     from callosum.core.embedding import Embedding
     from callosum.core.errors import InputError, UsageError
     from callosum.service.encoders import load_encoder
@@ -51,10 +52,11 @@ def command(files: tuple[str, ...], kind: str, model: str | None, output: Path) 
     if not items:
         message = "There is nothing to embed: the input is empty."
         raise InputError(message)
-    encoder = load_encoder(model or "starter")
+    encoder = load_encoder(model or "starter", **computing)
     problems: list[Problem] = []
     if kind == "text":
         embedding = replace(encoder.encode_text(items), ids=tuple(items))
+        note_cut(encoder, items)
     else:
         rows, names = [], []
         for name, image in read_each(map(Path, items), problems):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
-from callosum.cli.options import ARCHIVE, FILE, JSON, MODEL
+from callosum.cli.options import ARCHIVE, COMPUTING, FILE, JSON, MODEL
 
 EXIT_SKIPPED = 7
 
@@ -17,6 +18,7 @@ EXIT_SKIPPED = 7
 @click.argument("sources", nargs=-1, type=FILE, metavar="SOURCE...")
 @click.option("--manifest", type=FILE, help="CSV or Parquet.")
 @MODEL
+@COMPUTING
 @click.option("--resume", is_flag=True, help="Continue an interrupted run; files it refused are not tried again.")
 @click.option("--dry-run", is_flag=True, help="Read every file and say what would become of it; write nothing.")
 @JSON
@@ -25,6 +27,7 @@ def command(
     sources: tuple[Path, ...],
     manifest: Path | None,
     model: str | None,
+    computing: dict[str, Any],
     resume: bool,
     dry_run: bool,
     as_json: bool,
@@ -63,12 +66,14 @@ def command(
                 write_problems(progress.problems)
 
         try:
-            report = Service(archive, model=model).index(
+            report = Service(archive, model=model, computing=computing).index(
                 found, config=IngestConfig(is_resumed=resume), is_dry_run=dry_run, on_progress=on_progress
             )
         except KeyboardInterrupt:
             what = ["--manifest", manifest] if manifest else sources
             more = ["--model", model] if model else []
+            chosen = {name: value for name, value in computing.items() if value not in ("fp32", "auto")}
+            more += [part for name, value in chosen.items() for part in (f"--{name}", value)]
             flags = [flag for flag, is_on in (("--dry-run", dry_run), ("--json", as_json)) if is_on]
             again = shlex.join(["callosum", "index", *map(str, (archive, *what, *more, *flags)), "--resume"])
             note(f"Continue with: {again}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import click
 
-from callosum.cli.options import ARCHIVE, FILE, JSON
+from callosum.cli.options import ARCHIVE, COMPUTING, FILE, JSON
 
 
 @click.command("search")
@@ -17,6 +18,7 @@ from callosum.cli.options import ARCHIVE, FILE, JSON
 @click.option("--like", metavar="RECORD_ID", help="Find images that look like this record.")
 @click.option("-k", "num_hits", default=10, show_default=True, type=click.IntRange(min=1), help="How many hits.")
 @click.option("--where", metavar="SQL", help="Only records that meet a condition, such as \"modality = 'CT'\".")
+@COMPUTING
 @JSON
 def command(
     archive: Path,
@@ -25,6 +27,7 @@ def command(
     like: str | None,
     num_hits: int,
     where: str | None,
+    computing: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Search ARCHIVE for TEXT, for an image, or for more like a record.
@@ -36,10 +39,13 @@ def command(
       callosum search archive "chest x-ray" --where "modality = 'CR'" --json
     """
     gc.disable()  # a short process: looking for garbage among freshly imported modules is a sixth of its time
-    from callosum.cli.output import hits_table, note, write_json
+    from callosum.cli.output import hits_table, note, note_cut, write_json
     from callosum.service.service import Query, Service
 
-    hits = Service(archive).search(Query(text=text, image=image, like=like, k=num_hits, where=where))
+    service = Service(archive, computing=computing)
+    hits = service.search(Query(text=text, image=image, like=like, k=num_hits, where=where))
+    if text:
+        note_cut(service.encoder, [text])
     if as_json:
         write_json(hit.to_json() for hit in hits)
         return
