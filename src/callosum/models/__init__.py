@@ -15,4 +15,5 @@ compute_torch  torch, or numpy for the starter
 compute_openvino  OpenVINO, where it is installed
 tokenizer_files  tokenizers of published models, from the files beside their weights
 runtime        faster layers of equal value, chosen by a probe
+empty          networks without values, to be filled with weights
 """

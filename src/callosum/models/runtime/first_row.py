@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from callosum.models.layers import Attention, Block
-from callosum.models.runtime.packed import PackedLinear, Segments, linear
+from callosum.models.runtime.packed import PackedLinear, Segments, layer_of, linear
 from callosum.models.text.bert import Bert, BertBlock
 from callosum.models.text.pooling import Pool
 from callosum.models.vision.vit import ViT
@@ -109,8 +109,5 @@ class FirstRowBlock(nn.Module):
 
 def _rows(plain: nn.Linear, start: int, stop: int) -> nn.Linear:
     """Some outputs of a linear layer, as a layer."""
-    part = nn.Linear(plain.in_features, stop - start, bias=plain.bias is not None, device="meta")
-    part.weight = nn.Parameter(plain.weight.detach()[start:stop])
-    if plain.bias is not None:
-        part.bias = nn.Parameter(plain.bias.detach()[start:stop])
-    return part
+    bias = None if plain.bias is None else plain.bias.detach()[start:stop]
+    return layer_of(plain.weight.detach()[start:stop], bias)

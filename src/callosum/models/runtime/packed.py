@@ -48,6 +48,18 @@ def linear(x: Tensor, packed: Tensor, bias: Tensor | None, *, fused: tuple[str, 
     return out
 
 
+def layer_of(weight_VW: Float[Tensor, "V W"], bias_V: Float[Tensor, " V"] | None) -> nn.Linear:
+    """A linear layer of these tensors.
+
+    Not built on torch's meta device, where drawing the first weights would load torch's compiler: a second of work.
+    """
+    layer = nn.Linear(1, 1)
+    layer.out_features, layer.in_features = weight_VW.shape
+    layer.weight = nn.Parameter(weight_VW)
+    layer.register_parameter("bias", None if bias_V is None else nn.Parameter(bias_V))
+    return layer
+
+
 class PackedLinear(nn.Module):
     """`nn.Linear` with a packed weight.
 

@@ -57,6 +57,33 @@ def test_what_is_wrong_is_never_taken(value: float) -> None:
     assert "packed wrong" in found.why
 
 
+def test_a_narrow_lead_takes_more_rounds_so_that_a_disturbed_one_does_not_decide() -> None:
+    clock, calls = Clock(), 0
+
+    def run() -> Tensor:
+        nonlocal calls
+        calls += 1
+        clock.now += 1.8 if calls > 8 else 2.5
+        return torch.ones(4)
+
+    found = judged(clock, {Path.PACKED: lambda: run})
+    assert (found.path, found.ratio) == (Path.PACKED, 1.111)
+    assert calls == 16, "once to compare, then every round there is"
+
+
+def test_a_clear_lead_takes_few_rounds() -> None:
+    clock, calls = Clock(), 0
+
+    def run() -> Tensor:
+        nonlocal calls
+        calls += 1
+        clock.now += 1.0
+        return torch.ones(4)
+
+    assert judged(clock, {Path.PACKED: lambda: run}).path is Path.PACKED
+    assert calls == 4
+
+
 def test_what_is_no_faster_is_not_taken() -> None:
     clock = Clock()
     found = judged(clock, {Path.PACKED: lambda: clock.run(1.99)})
