@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from callosum.core.embedding import unit_rows
 from callosum.core.errors import InputError, UsageError
 from callosum.models.runtime.precision import Precision
 
@@ -92,4 +91,5 @@ def require(found: Fidelity, what: str) -> None:
 def _unit(rows: Any) -> Float[np.ndarray, "B D"]:
     """Unit rows in float64."""
     array = rows.detach().float().numpy() if hasattr(rows, "detach") else np.asarray(rows)
-    return unit_rows(array.astype(np.float64))
+    array = array.astype(np.float64)
+    return array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-12)
