@@ -175,9 +175,15 @@ class TorchCompute:
 
     def _gathered(self, run: Any, batches: Sequence[tuple[Any, ...]]) -> Float[np.ndarray, "N D"]:
         """Run the batches, side by side on a CPU, and put their rows together in order."""
+        import torch
+
         empty = np.zeros((0, self.config.dim), np.float32)
-        parts = self._threads.map(run, batches) if self.device == "cpu" else map(run, batches)
-        return np.concatenate([empty, *parts])
+        if self.device != "cpu":
+            return np.concatenate([empty, *map(run, batches)])
+        try:
+            return np.concatenate([empty, *self._threads.map(run, batches)])
+        finally:
+            torch.set_num_threads(torch.get_num_threads())  # what later threads inherit is this thread's number again
 
     def _run(self, encode: Any, batch: tuple[np.ndarray, ...]) -> Float[np.ndarray, "B D"]:
         """One batch through one side of the network."""
@@ -276,4 +282,5 @@ def _unpadded(network: DualEncoder, batch: tuple[Ids]) -> Float[np.ndarray, "B D
 def _one_thread() -> None:
     import torch
 
+    torch.get_num_threads()  # a thread takes the process's number when it first asks, and would take it later
     torch.set_num_threads(1)

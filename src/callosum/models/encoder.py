@@ -145,7 +145,7 @@ class CheckpointEncoder:
     def _prepared(self, image: Any) -> UInt8[np.ndarray, "S S 3"]:
         """The tower's input; what is a PIL image is prepared as the checkpoint's authors did, 16-bit ones excepted."""
         is_pil = hasattr(image, "convert") and hasattr(image, "mode")
-        if is_pil and self._preprocess.keeps_mode and not _is_deep(image):
+        if is_pil and self._preprocess.keeps_mode and not _is_deep(image) and image.mode != "La":
             return self._preprocess(image)
         return self._preprocess(self._display(image))
 

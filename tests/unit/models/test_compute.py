@@ -1,6 +1,7 @@
 """What computes a published model: plain for a query, fast for many, and the same vectors either way."""
 
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -68,6 +69,30 @@ def test_bfloat16_keeps_its_cosine_from_the_first_picture_on(weights: dict[str, 
     assert compute._is_fast
     assert 0.9995 < cosine
     assert "bf16" in compute.describe()
+
+
+def test_what_belongs_to_the_process_is_as_it_was(weights: dict[str, torch.Tensor]) -> None:
+    def state() -> list[object]:
+        found: list[int] = []
+        later = Thread(target=lambda: found.append(torch.get_num_threads()))
+        later.start()
+        later.join()
+        return [*found, torch.get_num_threads(), torch.get_rng_state().tolist(), torch.get_float32_matmul_precision()]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        was = state()
+        assert was[:2] == [3, 3]
+        for precision in (Precision.FP32, Precision.BF16):
+            compute = computing(weights, precision=precision)
+            compute.image(PIXELS)
+            compute.text(IDS)
+            assert compute._is_fast
+            assert state() == was
+            assert set(compute._threads.map(lambda _: torch.get_num_threads(), range(20))) == {1}
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_choices_that_do_not_exist_are_refused(weights: dict[str, torch.Tensor]) -> None:

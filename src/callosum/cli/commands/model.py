@@ -36,10 +36,10 @@ def list_models(as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from callosum.cli.output import console, write_json
+    from callosum.cli.output import console, note, write_json
     from callosum.models.checkpoints.load import installed_cards
 
-    cards = installed_cards()
+    cards = installed_cards(tell=note)
     if as_json:
         write_json(card_json(card) for card in cards)
         return

@@ -20,6 +20,7 @@ names_text    names of published text towers, to ours and back
 remap         whole published models: prefixes, projections and temperature, both ways
 tensors       weights out of files that may hold code, which is never run
 bert_sizes    sizes of a BERT from its tensors and settings
+stock         depths of stock towers, where no setting says them
 open_clip     what an open_clip_config.json says; unknown parts are refused by name
 foreign       a published model's folder, zip or file: its family, sizes, weights, preprocessing and tokenizer
 """

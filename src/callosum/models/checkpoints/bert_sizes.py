@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from callosum.core.errors import InputError
+from callosum.models.checkpoints.stock import BERT
 from callosum.models.checkpoints.tensors import read_json
 from callosum.models.layers import Activation
 from callosum.models.text.bert import BertConfig
@@ -25,6 +26,9 @@ def bert_config(state: Mapping[str, Sequence[int]], *, settings: Path, context_l
         settings: Its `config.json`, read when it is there.
         context_length: Longest text in word pieces.
         pool: How hidden states become features.
+
+    Returns:
+        Sizes with as many layers as the settings say, else as BERT-base and BERT-large have, else as there are.
 
     Raises:
         InputError: tensors of another model, settings that disagree with them or that are not computed.
@@ -45,23 +49,34 @@ def bert_config(state: Mapping[str, Sequence[int]], *, settings: Path, context_l
         if values.get(key, wanted) != wanted:
             message = f"The text tower's {key} is {values[key]!r}; known is {wanted!r}."
             raise InputError(message)
-    if (said := values.get("hidden_act", "gelu")) not in ACTIVATIONS:
+    if (said := values.get("hidden_act", "gelu")) not in list(ACTIVATIONS):
         message = f"The text tower's hidden_act is {said!r}; known are {', '.join(ACTIVATIONS)}."
         raise InputError(message)
-    num_heads = values.get("num_attention_heads") or words[1] // HEAD_WIDTH
+    stock = {"num_attention_heads": words[1] // HEAD_WIDTH, "num_hidden_layers": BERT.get(words[1], max(layers) + 1)}
+    num_heads, num_blocks = (_whole(values.get(key, default), key) for key, default in stock.items())
+    if type(norm_eps := values.get("layer_norm_eps", 1e-12)) is not float:
+        message = f"The text tower's layer_norm_eps is a number; found {norm_eps!r}."
+        raise InputError(message)
     if not num_heads or words[1] % num_heads:
         message = f"The heads of a text tower {words[1]} wide cannot be told from its weights."
         raise InputError(message, hint=f"Put its {settings.name} beside the weights.")
     return BertConfig(
         vocab_size=words[0],
         width=words[1],
-        num_blocks=len(layers),
+        num_blocks=num_blocks,
         num_heads=num_heads,
         hidden=hidden[0],
         max_positions=positions[0],
         type_vocab=kinds[0],
         context_length=min(context_length, positions[0]),
-        norm_eps=values.get("layer_norm_eps", 1e-12),
+        norm_eps=norm_eps,
         activation=ACTIVATIONS[said],
         pool=pool,
     )
+
+
+def _whole(value: object, key: str) -> int:
+    if type(value) is not int or value < 0:
+        message = f"The text tower's {key} is a whole number; found {value!r}."
+        raise InputError(message)
+    return value

@@ -118,12 +118,15 @@ def reading_of(
     """How a published model is to be read, from plain values.
 
     Raises:
-        UsageError: there is no such family or pooling; those that exist are named.
+        UsageError: there is no such family or pooling, those that exist are named; or no text is that short.
     """
     for value, choices in ((family, Family), (pool, Pool)):
         if value is not None and value not in list(choices):
             message = f"{choices.__name__.lower()} is one of {', '.join(choices)}; found {value!r}."
             raise UsageError(message)
+    if context_length is not None and (type(context_length) is not int or context_length < 3):
+        message = f"context_length is a whole number of at least 3; found {context_length!r}."
+        raise UsageError(message)
     return Reading(
         family=Family(family) if family else None,
         tokenizer=Path(tokenizer) if tokenizer else None,
@@ -183,12 +186,19 @@ def _require_fit(model: Foreign) -> None:
     if made != side:
         message = f"The image tower takes pictures of {side} px; this family's preprocessing makes them {made} px."
         raise InputError(message, hint="The weights are of another family: leave --family out, or give another.")
-    with torch.device("meta"):
-        network = DualEncoder(model.config, model.preprocess)
+    try:
+        with torch.device("meta"):
+            network = DualEncoder(model.config, model.preprocess)
+    except UsageError as error:  # of the files, and not of the call
+        message = f"The settings are of no model that can be built. {error}"
+        raise InputError(message) from error
     expected = {n: tuple(value.shape) for n, value in network.state_dict().items() if not n.endswith(COUNTER)}
     require_fit({name: tuple(value.shape) for name, value in model.state.items()}, expected)
     for name, value in model.state.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if not value.is_floating_point():
+            message = f"Weights are floating-point numbers; {name} is {str(value.dtype).removeprefix('torch.')}."
+            raise InputError(message, hint="Quantised weights are not read: give those they were made of.")
+        if not bool(torch.isfinite(value).all()):
             message = f"The weights hold values that are not finite numbers, in {name} first."
             raise InputError(message, hint="The file is damaged, or its training diverged.")
 

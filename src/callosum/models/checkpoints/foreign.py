@@ -16,6 +16,7 @@ from torch import Tensor
 from callosum.core.errors import InputError
 from callosum.models.checkpoints import open_clip, remap
 from callosum.models.checkpoints.bert_sizes import bert_config
+from callosum.models.checkpoints.stock import as_published
 from callosum.models.checkpoints.tensors import read_json, read_tensors, unpacked
 from callosum.models.layers import Activation
 from callosum.models.preprocess import Fit, Preprocess, Resample, TowerResample
@@ -99,7 +100,11 @@ def read_foreign(path: Path, reading: Reading | None = None) -> Foreign:
         if family is Family.OPEN_CLIP:
             message = f"A folder in open_clip's layout holds {open_clip.SETTINGS}; there is none."
             raise InputError(message)
-        return _READERS[family](folder, state, reading)
+        try:
+            return _READERS[family](folder, state, reading)
+        except KeyError as error:
+            message = f"Weights of the family {family} were expected; they have no {error.args[0]}."
+            raise InputError(message, hint="Leave --family out, or give another.") from error
 
 
 def _weights(place: Path) -> Path:
@@ -159,7 +164,7 @@ def _medclip(folder: Path, state: dict[str, Tensor], reading: Reading) -> Foreig
     )
     config = DualConfig(
         dim=int(state["text_model.projection_head.weight"].shape[0]),
-        vision=swin_config(size_px=side, state=vision) if is_swin else resnet_config(vision),
+        vision=as_published(swin_config(size_px=side, state=vision) if is_swin else resnet_config(vision)),
         text=text,
     )
     preprocess = Preprocess(
@@ -180,7 +185,7 @@ def _gloria(folder: Path, state: dict[str, Tensor], reading: Reading) -> Foreign
     bert, _ = remap.split(_shapes(state), "gloria.text_encoder.model.")
     config = DualConfig(
         dim=int(state["gloria.img_encoder.global_embedder.weight"].shape[0]),
-        vision=resnet_config(vision),
+        vision=as_published(resnet_config(vision)),
         text=bert_config(
             bert,
             settings=folder / "bert_config.json",

@@ -92,6 +92,9 @@ def deviation(folder: Path, encoder: Encoder) -> Deviation:
     except (ValueError, KeyError, TypeError) as error:
         message = f"{GOLDEN} does not hold golden vectors."
         raise InputError(message) from error
+    if not all(np.isfinite(matrix).all() for matrix in expected.values()):
+        message = f"{GOLDEN} holds values that are not finite numbers."
+        raise InputError(message)
     found = golden_vectors(encoder)
     if not is_ours or any(expected[name].shape != found[name].shape for name in found):
         message = f"{GOLDEN} holds vectors of other sentences, or of another width."

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from callosum.core.errors import DigestMismatch, InputError, NotFound, UsageError
+from callosum.core.digest import digest_file
+from callosum.core.errors import CallosumError, DigestMismatch, InputError, NotFound, UsageError
 from callosum.models.checkpoints.cards import (
     CARD,
     CONFIG,
@@ -146,7 +147,13 @@ def _copied(what: Import, tell: Callable[[str], None]) -> Imported:
             message = "The checkpoint holds no golden vectors, so that it cannot be tried on this machine."
             raise InputError(message, hint="Import the published model itself.")
         tell("computing golden vectors")
-        require_golden(folder, lambda: open_checkpoint(folder), name=card.name)
+        try:
+            require_golden(folder, lambda: open_checkpoint(folder), name=card.name)
+        except CallosumError:
+            raise
+        except Exception as error:  # sizes that are none, weights that are none: whatever they led to
+            message = f"The checkpoint has the right digests and cannot be computed ({type(error).__name__})."
+            raise InputError(message, hint="It was not written by this package.") from error
         card = write_card(folder, replace(card, licence=what.licence or card.licence))
         publish(folder, models_home() / card.name, replaces=card.name in imported())
     return Imported(card=card, is_new=True)
@@ -162,7 +169,12 @@ def _same(name: str, digests: Mapping[str, str]) -> Card | None:
     if folder is None:
         require_free(models_home() / name)
         return None
-    card = read_card(folder)
+    try:
+        card = read_card(folder)
+    except InputError:
+        if (folder / WEIGHTS).is_file() and digest_file(folder / WEIGHTS) == digests[WEIGHTS]:
+            return None  # its card is damaged: this import repairs it
+        raise
     if any(card.digests.get(file) != digests[file] for file in FILES):
         message = f"Another content is installed under the name {name}."
         raise UsageError(message, hint="Give this one another name with --name.")

@@ -30,9 +30,15 @@ from callosum.models.tokenizer import SubwordTokenizer
 from callosum.models.towers import DualConfig, kind_of
 
 
-def installed_cards() -> list[Card]:
-    """Cards of the installed checkpoints."""
-    return [read_card(folder) for folder in installed().values()]
+def installed_cards(*, tell: Callable[[str], None] = lambda _: None) -> list[Card]:
+    """Cards of the installed checkpoints; what is wrong with the others is told, and hides none of these."""
+    cards = []
+    for name, folder in installed().items():
+        try:
+            cards.append(read_card(folder))
+        except InputError as error:
+            tell(f"{name} is damaged: {error}")
+    return cards
 
 
 def verify_checkpoint(name: str) -> tuple[Card, Deviation | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isqrt
+from math import inf, isqrt
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from callosum.core.errors import InputError
 from callosum.models.checkpoints.bert_sizes import bert_config
 from callosum.models.checkpoints.remap import split
+from callosum.models.checkpoints.stock import as_published, timm_depth, with_depth
 from callosum.models.layers import Activation
 from callosum.models.preprocess import Fit, Preprocess, Resample
 from callosum.models.text.clip_text import ClipTextConfig
@@ -25,6 +26,8 @@ SETTINGS = "open_clip_config.json"
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 HEAD_WIDTH = 64
+NUM_HEADS = 8
+"""Of CLIP's text tower in a folder whose settings do not say, as in open_clip."""
 CLIP_RESNET_STRIDE = 32
 FITS = {"shortest": Fit.CROP, "squash": Fit.SQUEEZE}
 Shapes = Mapping[str, Sequence[int]]
@@ -75,7 +78,7 @@ KNOWN: dict[str, dict[str, tuple[Any, ...] | None]] = {
         "hf_model_pretrained": None,
         "hf_proj_type": ("mlp", "linear", "none", "", None),
         "hf_pooler_type": (Pool.CLS.value, Pool.MEAN.value, Pool.MAX.value),
-        "tokenizer_kwargs": None,
+        "tokenizer_kwargs": (None, {}),
         "ls_init_value": (None,),
         "embed_cls": (False,),
         "pool_type": ("argmax",),
@@ -120,9 +123,10 @@ class Settings:
 
     @property
     def family(self) -> str:
-        """`biomedclip` for a text tower of its name, else `open_clip`."""
+        """`biomedclip` for towers of its names and sizes; a text tower of its name alone is no sign, many have it."""
         name = str(self.text.get("hf_model_name", "")).lower()
-        return "biomedclip" if "biomednlp" in name else "open_clip"
+        is_its_size = str(self.vision.get("timm_model_name")).startswith("vit_base_patch16_224") and self.dim == 512
+        return "biomedclip" if "biomednlp" in name and is_its_size else "open_clip"
 
 
 def read_settings(values: Mapping[str, Any]) -> Settings:
@@ -138,15 +142,14 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
     vision, text, preprocess = model["vision_cfg"], model["text_cfg"], values.get("preprocess_cfg", {})
     for section, found in {"model": model, "vision": vision, "text": text, "preprocess": preprocess}.items():
         _check(section, found)
+    dim = _whole(model["embed_dim"], "model_cfg.embed_dim", 1)
     if "timm_model_name" in vision and vision.get("timm_pool") is None:
         message = "vision_cfg has no timm_pool, which then is 'avg' and not computed."
         raise InputError(message, hint="Towers whose feature is the class token have timm_pool ''.")
-    if not isinstance(context := text.get("context_length", 77), int) or context < 3:
-        message = f"text_cfg.context_length is a whole number of at least 3; found {context!r}."
-        raise InputError(message)
+    _whole(text.get("context_length", 77), "text_cfg.context_length", 3)
     side = _square(vision.get("image_size", 224), "vision_cfg.image_size")
     return Settings(
-        dim=int(model["embed_dim"]),
+        dim=dim,
         vision=vision,
         text=text,
         activation=Activation.QUICK_GELU if model.get("quick_gelu") else Activation.GELU,
@@ -155,8 +158,8 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
             fit=FITS[preprocess.get("resize_mode", "shortest")],
             resample=Resample(preprocess.get("interpolation", "bicubic")),
             keeps_mode=True,
-            mean=tuple(preprocess.get("mean", OPENAI_MEAN)),
-            std=tuple(preprocess.get("std", OPENAI_STD)),
+            mean=_channels(preprocess.get("mean", OPENAI_MEAN), "mean"),
+            std=_channels(preprocess.get("std", OPENAI_STD), "std"),
         ),
         size_px=side,
     )
@@ -190,11 +193,11 @@ def clip_config(shapes: Shapes, *, activation: Activation) -> DualConfig:
     dim = int(shapes["text_projection"][1])
     side = clip_size_px(shapes)
     if "class_embedding" in visual:
-        vision: Any = clip_vit_config(size_px=side, state=visual, activation=activation)
+        vision: Any = as_published(clip_vit_config(size_px=side, state=visual, activation=activation))
         head = Projection.LINEAR
     else:
         vision, head = clip_resnet_config(size_px=side, state=visual), Projection.NONE
-    text = _clip_text(rest, activation=activation)
+    text = as_published(_clip_text(rest, activation=activation))
     return DualConfig(dim=dim, vision=vision, text=text, image_head=head)
 
 
@@ -224,7 +227,10 @@ def clip_preprocess(size_px: int) -> Preprocess:
     )
 
 
-def _check(section: str, found: Mapping[str, Any]) -> None:
+def _check(section: str, found: Any) -> None:
+    if not isinstance(found, Mapping):
+        message = f"{section}_cfg holds settings by name; found {type(found).__name__}."
+        raise InputError(message)
     for key, value in found.items():
         if key not in KNOWN[section]:
             message = f"{section}_cfg has a setting {key!r} that is not known."
@@ -234,6 +240,23 @@ def _check(section: str, found: Mapping[str, Any]) -> None:
             shown = ", ".join(repr(one) for one in allowed)
             message = f"{section}_cfg.{key} is {value!r}; known are {shown}."
             raise InputError(message)
+
+
+def _whole(value: Any, name: str, least: int) -> int:
+    if type(value) is not int or value < least:
+        message = f"{name} is a whole number of at least {least}; found {value!r}."
+        raise InputError(message)
+    return value
+
+
+def _channels(value: Any, name: str) -> tuple[float, ...]:
+    """Three numbers, of which those that divide are positive."""
+    least = 0.0 if name == "std" else -inf
+    is_list = isinstance(value, (list, tuple)) and len(value) == 3
+    if not is_list or not all(type(one) in (int, float) and least < one < inf for one in value):
+        message = f"preprocess_cfg.{name} is a number for each of three channels; found {value!r}."
+        raise InputError(message)
+    return tuple(float(one) for one in value)
 
 
 def _square(value: Any, name: str) -> int:
@@ -248,13 +271,24 @@ def _vision(settings: Settings, visual: Shapes) -> tuple[Any, Projection]:
     side, values = settings.size_px, settings.vision
     if "timm_model_name" in values:
         trunk, _ = split(visual, "trunk.")
-        head = Projection.LINEAR if "head.proj.weight" in visual else Projection.NONE
-        head = Projection.AFFINE if "head.proj.bias" in visual else head
-        return vit_config(str(values["timm_model_name"]), size_px=side, state=trunk), head
-    if isinstance(values.get("layers"), (list, tuple)):
-        return clip_resnet_config(size_px=side, state=visual), Projection.NONE
-    width = int(values.get("head_width", HEAD_WIDTH))
+        name = str(values["timm_model_name"])
+        has_head = values.get("timm_proj", "linear") == "linear"
+        head = (
+            Projection.NONE
+            if not has_head
+            else Projection.AFFINE
+            if values.get("timm_proj_bias")
+            else Projection.LINEAR
+        )
+        return with_depth(vit_config(name, size_px=side, state=trunk), timm_depth(name)), head
+    if isinstance(depths := values.get("layers"), (list, tuple)):
+        found = clip_resnet_config(size_px=side, state=visual)
+        _agree("vision", {"layers": list(depths)}, {"layers": list(found.depths)})
+        return found, Projection.NONE
+    width = _whole(values.get("head_width", HEAD_WIDTH), "vision_cfg.head_width", 1)
     tower = clip_vit_config(size_px=side, state=visual, activation=settings.activation, head_width=width)
+    _agree("vision", values, {"width": tower.width, "patch_size": tower.patch_px})
+    tower = with_depth(tower, _whole(values.get("layers", tower.num_blocks), "vision_cfg.layers", 1))
     return tower, Projection.LINEAR
 
 
@@ -262,18 +296,31 @@ def _text(settings: Settings, shapes: Shapes, *, folder: Path, context_length: i
     values = settings.text
     if "hf_model_name" not in values:
         plain = {name.removeprefix("text."): shape for name, shape in shapes.items()}
-        return _clip_text(plain, activation=settings.activation, num_heads=values.get("heads")), Projection.LINEAR
-    bert, rest = split(shapes, "text.transformer.")
-    kinds = {"mlp": Projection.MLP, "linear": Projection.LINEAR}
+        heads = _whole(values.get("heads", NUM_HEADS), "text_cfg.heads", 1)
+        clip = _clip_text(plain, activation=settings.activation, num_heads=heads)
+        sizes = {"width": clip.width, "vocab_size": clip.vocab_size, "context_length": clip.context_length}
+        _agree("text", values, sizes)
+        return with_depth(clip, _whole(values.get("layers", clip.num_blocks), "text_cfg.layers", 1)), Projection.LINEAR
+    bert, _ = split(shapes, "text.transformer.")
+    said = values.get("context_length", 77)
     text = bert_config(
         bert,
         settings=folder / "config.json",
-        context_length=context_length or values.get("context_length", 77),
+        context_length=context_length or said,
         pool=Pool(values.get("hf_pooler_type", Pool.MEAN)),
     )
-    if "text.proj.weight" not in rest and "text.proj.0.weight" not in rest:
-        return text, Projection.NONE
-    return text, kinds.get(values.get("hf_proj_type", "mlp"), Projection.NONE)
+    if not context_length:
+        _agree("text", {"context_length": said}, {"context_length": text.context_length})
+    heads_by_name = {"mlp": Projection.MLP, "linear": Projection.LINEAR}
+    return text, heads_by_name.get(values.get("hf_proj_type", "mlp"), Projection.NONE)
+
+
+def _agree(section: str, said: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Refuse settings that the weights do not have."""
+    for key, value in found.items():
+        if key in said and (type(said[key]) is not type(value) or said[key] != value):
+            message = f"{section}_cfg.{key} is {said[key]!r}; the weights have {value!r}."
+            raise InputError(message, hint="The weights are of another model, or the settings are.")
 
 
 def _clip_text(shapes: Shapes, *, activation: Activation, num_heads: int | None = None) -> ClipTextConfig:
@@ -285,11 +332,15 @@ def _clip_text(shapes: Shapes, *, activation: Activation, num_heads: int | None 
         message = f"CLIP's text tower was expected; it has no {error.args[0]}."
         raise InputError(message) from error
     layers = [name for name in shapes if name.startswith("transformer.resblocks.") and name.endswith(".ln_1.weight")]
+    heads = num_heads or width // HEAD_WIDTH
+    if not heads or width % heads:
+        message = f"A text tower {width} wide cannot have {heads} heads."
+        raise InputError(message, hint="The settings' text_cfg.heads says how many it has.")
     return ClipTextConfig(
         vocab_size=vocab_size,
         width=width,
         num_blocks=len(layers),
-        num_heads=num_heads or width // HEAD_WIDTH,
+        num_heads=heads,
         context_length=context_length,
         mlp_ratio=hidden / width,
         activation=activation,

@@ -175,7 +175,10 @@ def _clip_text_in(state: State) -> dict[str, Tensor]:
 def _scale_in(rest: dict[str, Tensor]) -> dict[str, Tensor]:
     """The temperature's logarithm is a parameter everywhere; some files keep it as a vector of one."""
     turned = {"logit_scale": "log_logit_scale", "logit_bias": "logit_bias"}
-    return {turned.get(n, n): value.reshape(()) if n in turned else value for n, value in rest.items()}
+    return {
+        turned.get(n, n): value.reshape(()) if n in turned and value.numel() == 1 else value
+        for n, value in rest.items()
+    }
 
 
 def _scale_out(rest: dict[str, Tensor]) -> dict[str, Tensor]:

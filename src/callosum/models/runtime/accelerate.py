@@ -60,11 +60,12 @@ def accelerate(module: nn.Module, *, precision: Precision = Precision.FP32, prob
         raise UsageError(message, hint="Call .float().cpu() first.")
     report = probe(precision)
     module.requires_grad_(requires_grad=False)
-    fold_norms(module)
-    if report.path(Op.LINEAR) is Path.PACKED:
-        for tower in [tower for tower in module.modules() if reads_first_row(tower)]:
-            shorten(tower, dtype=DTYPE[report.precision])  # type: ignore[arg-type]
-    return _replaced(module, report, {})
+    with torch.random.fork_rng(devices=[]):  # layers draw weights when they are made, and get others
+        fold_norms(module)
+        if report.path(Op.LINEAR) is Path.PACKED:
+            for tower in [tower for tower in module.modules() if reads_first_row(tower)]:
+                shorten(tower, dtype=DTYPE[report.precision])  # type: ignore[arg-type]
+        return _replaced(module, report, {})
 
 
 def fold_norms(module: nn.Module) -> None:

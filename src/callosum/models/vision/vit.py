@@ -238,7 +238,7 @@ def _refuse_variants(state: Mapping[str, Sequence[int]]) -> None:
 def _shape(state: Mapping[str, Sequence[int]], name: str, num_axes: int) -> tuple[int, ...]:
     """Shape of a tensor that has to be there."""
     shape = tuple(state.get(name, ()))
-    if len(shape) != num_axes:
+    if len(shape) != num_axes or 0 in shape:
         message = (
             f"A tensor {name!r} of {num_axes} axes was expected; found {list(shape) if name in state else 'none'}."
         )

@@ -1,5 +1,6 @@
 """Whatever is given in a model's place is answered with a typed error, and nothing of it is ever run or kept."""
 
+import importlib
 import io
 import json
 import os
@@ -9,17 +10,20 @@ import struct
 import sys
 import types
 import zipfile
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 import callosum
-from callosum.core.errors import CallosumError, InputError
+from callosum.core.errors import CallosumError, InputError, UsageError
 from callosum.models.checkpoints import tensors
-from callosum.models.checkpoints.convert import convert, open_local
+from callosum.models.checkpoints.convert import convert, open_local, reading_of
 from callosum.models.checkpoints.foreign import Reading
 from callosum.models.checkpoints.install import Import, import_model
 from tests.unit.models.checkpoints.conftest import (
@@ -122,6 +126,88 @@ def test_a_lightning_file_with_settings_of_omegaconf(tmp_path: Path, monkeypatch
     assert open_local(tmp_path, Reading(context_length=20)).space == encoder.space
 
 
+class Settings:
+    """What OmegaConf pickles beside the weights: plain types, their names, and mappings that make their own values."""
+
+    def __init__(self) -> None:
+        self.object_type, self.element_type = dict, Any
+        self.resolver_cache = defaultdict(dict, {"env": {}})
+        self._content = {"lr": 5e-5, "classes": [int, list]}
+
+
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
+def test_settings_and_scores_beside_weights_are_left_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_zip: bool
+) -> None:
+    fake = types.ModuleType("omegaconf.base")
+    fake.Settings = Settings  # type: ignore[attr-defined]
+    weights = {"w": torch.arange(3.0)}
+    with monkeypatch.context() as there:
+        there.setattr(Settings, "__module__", "omegaconf.base")
+        there.setitem(sys.modules, "omegaconf", types.ModuleType("omegaconf"))
+        there.setitem(sys.modules, "omegaconf.base", fake)
+        saved = {"state_dict": weights, "hyper_parameters": Settings(), "best": np.float64(0.5), "at": Path("x")}
+        torch.save(saved, tmp_path / "a.ckpt", _use_new_zipfile_serialization=is_zip)
+    if is_zip:
+        assert torch.equal(tensors.read_tensors(tmp_path / "a.ckpt")["w"], weights["w"])
+    else:  # what such a file names cannot be listed beforehand
+        with pytest.raises(InputError, match="something other than tensors"):
+            tensors.read_tensors(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("name", ["numpy.load", "builtins.eval", "builtins.getattr", "pickle.loads"])
+def test_functions_beside_weights_are_named_and_refused(tmp_path: Path, name: str) -> None:
+    module, _, function = name.partition(".")
+    torch.save({"w": torch.zeros(1), "f": getattr(importlib.import_module(module), function)}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=rf"names code \(\w+\.{function}\), which is never run"):
+        tensors.read_tensors(tmp_path / "a.pt")
+
+
+def test_a_family_that_the_weights_are_not_of(medclip: Path, home: Path) -> None:
+    for family, missing in (
+        ("gloria", "global_embedder"),
+        ("clip", "text_projection"),
+        ("chexzero", "text_projection"),
+    ):
+        refused(
+            medclip,
+            home,
+            rf"of the family {family} were expected; they have no \S*{missing}",
+            reading_of(family=family),
+        )
+    for length in (2, "40", True):
+        with pytest.raises(UsageError, match="whole number of at least 3"):
+            reading_of(context_length=length)  # type: ignore[arg-type]
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_with_a_byte_that_differs(medclip: Path, tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "model.zip", "w", method) as bundle:
+        bundle.write(medclip / "pytorch_model.bin", "pytorch_model.bin")
+    data = (tmp_path / "model.zip").read_bytes()
+    directory = data.index(b"PK\x01\x02")
+    for at in (*range(60, directory, directory // 40), directory, directory + 46):
+        (tmp_path / "model.zip").write_bytes(flipped(data, at))
+        with pytest.raises(CallosumError):
+            convert(tmp_path / "model.zip")
+
+
+def test_weights_with_a_byte_that_differs(medclip: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(medclip, tmp_path / "model"))
+    data = (folder / "pytorch_model.bin").read_bytes()
+    with zipfile.ZipFile(folder / "pytorch_model.bin") as bundle:
+        largest = max(bundle.infolist(), key=lambda info: info.file_size)
+    middle = largest.header_offset + 200 + largest.file_size // 2
+    for at in (middle, data.index(b"PK\x01\x02")):
+        (folder / "pytorch_model.bin").write_bytes(flipped(data, at))
+        with pytest.raises(InputError, match="damaged"):
+            convert(folder)
+
+
 def test_unknown_towers_and_settings_are_named(biomed: Path, tmp_path: Path, home: Path) -> None:
     folder = Path(shutil.copytree(biomed, tmp_path / "model"))
     for section, key, value, match in (
@@ -195,6 +281,8 @@ def test_pictures_and_texts_at_the_edge(biomed: Path) -> None:
             encoder.encode_image([pixels])
     with pytest.raises(InputError, match="not empty"):
         encoder.encode_image([np.zeros((0, 8), np.uint8)])
+    alpha = Image.new("La", (9, 7), (100, 200))  # Pillow itself turns this mode into nothing but LA
+    assert np.isfinite(encoder.encode_image([alpha]).matrix).all()
     words = "ct of the head " * 2500
     texts = [words, "", " \n", *SENTENCES]
     matrix = encoder.encode_text(texts).matrix

@@ -33,7 +33,7 @@ from callosum.models.checkpoints.foreign import Reading
 from callosum.models.checkpoints.golden import SENTENCES, pictures
 from callosum.models.checkpoints.home import checkpoint_folder, imported, models_home
 from callosum.models.checkpoints.install import Import, import_model
-from callosum.models.checkpoints.load import load_checkpoint, verify_checkpoint
+from callosum.models.checkpoints.load import installed_cards, load_checkpoint, verify_checkpoint
 from callosum.models.checkpoints.pack import write_pack
 from callosum.models.checkpoints.published import PUBLISHED, UNKNOWN, published
 from callosum.models.checkpoints.stage import only_writer
@@ -228,7 +228,8 @@ def test_vectors_that_are_not_the_golden_ones_are_refused(biomed: Path, home: Pa
     write_card(home / name, card)
     with pytest.raises(IntegrityError, match="other vectors"):
         verify_checkpoint(name)
-    for text in ("{}", "[", json.dumps({**golden, "sentences": []})):
+    golden["images"][1][0] = float("nan")
+    for text in ("{}", "[", json.dumps({**golden, "sentences": []}), json.dumps(golden)):
         (home / name / "golden.json").write_text(text)
         write_card(home / name, card)
         with pytest.raises(InputError, match="golden"):
@@ -337,3 +338,40 @@ def test_cards_of_families() -> None:
     for family in ("medclip", "gloria", "chexzero", "anything"):
         assert published(family).licence == UNKNOWN
     assert all(asdict(each)["source"].startswith("https://") for each in PUBLISHED.values())
+
+
+def test_a_damaged_card_hides_no_other_checkpoint_and_is_repaired(
+    biomed: Path, home: Path, write_published: Callable[..., Path], tmp_path: Path
+) -> None:
+    name = import_biomed(biomed)
+    whole = (home / name / "card.json").read_bytes()
+    (home / name / "card.json").write_bytes(whole[: len(whole) // 2])
+    told: list[str] = []
+    assert [card.name for card in installed_cards(tell=told.append)] == ["starter.v1"]
+    assert told == [f"{name} is damaged: card.json is not JSON."]
+    other = write_published(tmp_path / "other", seed=1)
+    with pytest.raises(InputError, match="not JSON"):
+        import_model(Import(path=other, name=name))
+    assert import_model(Import(path=biomed)).is_new
+    assert (home / name / "card.json").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"size_px": "32"}, {"mean": [0.5]}, {"num_heads": 0}, {"width": 10**9}, {"weights": b""}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_checkpoint_that_cannot_be_computed_is_refused_though_it_is_signed(
+    biomed: Path, home: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    folder = Path(shutil.copytree(home / import_biomed(biomed), tmp_path / "signed"))
+    config = json.loads((folder / "config.json").read_text())
+    for part in (config["preprocess"], config["vision"]):
+        part.update({key: value for key, value in change.items() if key in part})
+    (folder / "config.json").write_text(json.dumps(config))
+    if "weights" in change:
+        (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9])
+    write_card(folder, read_card(folder))
+    with pytest.raises(InputError, match="has the right digests and cannot be computed"):
+        import_model(Import(path=folder, name="signed.v1"))
+    assert len(imported()) == 1
