@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
+MINUTES ?= 5
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint fuzz clean
 
 setup: .venv/.installed
 
@@ -22,6 +23,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: setup
+	CALLOSUM_FUZZ_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/fuzz -q -s
 
 clean:
 	rm -rf .venv callosum-demo build

@@ -3,5 +3,8 @@
 cold        CPU time of the command line from a cold process
 figures     one figure: name, value, target, met; and how it is printed
 ingest      images per second end to end over encoding alone; peak memory
+report_styles  made-up reports in many styles of headings
+reports     section boundaries of reports: F1, and speed
+slides      tiles a second over bare openslide
 starter     how good the starter model is
 """

@@ -31,7 +31,8 @@ from callosum.archive.archive import Archive
 from callosum.core.cores import num_cores
 from callosum.data.sources import iter_sources
 from callosum.service.ingest import IngestConfig, ingest
-from callosum.service.worker import Job, read_source
+from callosum.service.outcome import Job
+from callosum.service.prepare import prepare
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 PEAK = """
@@ -88,10 +89,10 @@ def reading_s(files: Path) -> float:
     """CPU seconds of reading, rendering and preparing one file."""
     job = Job(preprocess=callosum.load_encoder("starter").preprocess, known=np.empty(0, dtype="S32"), key=b"")
     sources = list(iter_sources([files]))[:128]
-    read_source(sources[0], job)
+    prepare(sources[0], job)
     start = time.process_time()
     for source in sources:
-        read_source(source, job)
+        prepare(source, job)
     return (time.process_time() - start) / len(sources)
 
 

@@ -1,12 +1,15 @@
-"""The smallest encoder: a word is a direction, a picture is the direction of its brightness."""
+"""The smallest encoder: a word is a direction, a picture is the direction of its brightness. And sources that bite."""
 
+import io
 import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image as Pil
 
 from callosum.core.digest import digest_bytes
 from callosum.core.embedding import Embedding, SpaceId, unit_rows
@@ -60,6 +63,8 @@ class Trap:
     name: str
     action: str
     record_id: None = None
+    tiles: None = None
+    member: str = "member"
     text: str = ""
     patient_id: None = None
     study_id: None = None
@@ -80,3 +85,31 @@ class Trap:
         while self.action == "hang":
             pass
         return b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Killer:
+    """Its content is a picture; what comes behind the decoding of it ends the process, and is counted."""
+
+    name: str
+    shade: int
+    tries: Path
+    member: str = "member"
+    tiles: None = None
+    text: str = ""
+    record_id: str = ""
+    modality: str = ""
+    body_part: str = ""
+    split: str = ""
+
+    def read_bytes(self) -> bytes:
+        stream = io.BytesIO()
+        Pil.new("L", (8, 8), self.shade).save(stream, "PNG")
+        return stream.getvalue()
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        with self.tries.open("a") as stream:
+            stream.write(f"{self.shade}\n")
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return {}

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from callosum.core.protocols import Encoder
     from callosum.core.record import Image, Record
     from callosum.core.result import Hit, Prediction
-    from callosum.data.readers import read
+    from callosum.data.read import read
+    from callosum.data.volumes import read_volume
     from callosum.service.encoders import load_encoder
 
 __version__ = "0.1.0"
@@ -40,7 +41,8 @@ _HOME = {
     "Record": "core.record",
     "SpaceId": "core.embedding",
     "load_encoder": "service.encoders",
-    "read": "data.readers",
+    "read": "data.read",
+    "read_volume": "data.volumes",
     "zero_shot": "classify.zero_shot",
 }
 
@@ -56,6 +58,7 @@ __all__ = [
     "SpaceId",
     "load_encoder",
     "read",
+    "read_volume",
     "zero_shot",
 ]
 

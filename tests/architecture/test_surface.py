@@ -24,15 +24,24 @@ ROOT_NAMES = [
     "SpaceId",
     "load_encoder",
     "read",
+    "read_volume",
     "zero_shot",
 ]
 COMPUTING = {"--device", "--precision", "--runtime"}
+READING = {"--frames", "--mpp", "--stain", "--tiles", "--window"}
 OPTIONS = {
     "classify": {"--json", "--label", "--model", "--template", *COMPUTING},
+    "dataset build": {"--json", "--output", "-o", "--patient-disjoint", "--per-class", "--rest", "--seed"},
+    "dataset check": {"--json", "--near-duplicates", "--radius"},
+    "dataset list": {"--json"},
+    "dataset manifest": {"--json", "--output", "-o"},
+    "dataset show": {"--json"},
+    "dataset split": {"--by", "--json", "--output", "-o", "--ratios", "--seed", "--stratify"},
+    "dataset verify": {"--json"},
     "demo": {"--open"},
     "doctor": {"--json", "--quick"},
     "embed": {"--as", "--model", "--output", "-o", *COMPUTING},
-    "index": {"--dry-run", "--json", "--manifest", "--model", "--resume", *COMPUTING},
+    "index": {"--dry-run", "--json", "--manifest", "--model", "--reports", "--resume", *COMPUTING, *READING},
     "model export": {"--format", "--json", "--output", "-o"},
     "model import": {"--context-length", "--family", "--json", "--licence", "--name", "--pool", "--tokenizer"},
     "model list": {"--json"},
@@ -40,8 +49,9 @@ OPTIONS = {
     "model pull": {"--allow-network", "--json", "--licence", "--name"},
     "model show": {"--json"},
     "model verify": {"--json"},
-    "search": {"--image", "--json", "--like", "--where", "-k", *COMPUTING},
-    "show": {"--json"},
+    "search": {"--image", "--json", "--level", "--like", "--pool", "--where", "-k", *COMPUTING},
+    "slide": {"--json", "--output", "-o", "--mpp", "--stain", "--tiles"},
+    "show": {"--json", "--refused", "--where"},
 }
 
 

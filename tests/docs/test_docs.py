@@ -75,7 +75,7 @@ CODE_IN_SOURCE = re.compile(r'(?:code=|_Lost\(|doubt\(|Answer\.\w+, )"([A-Z_]+)"
 
 
 def test_every_answer_and_code_is_documented() -> None:
-    page = (ROOT / "docs" / "reference" / "answers.md").read_text()
+    page = (ROOT / "docs" / "reference" / "inputs.md").read_text()
     sources = "\n".join(p.read_text() for p in (ROOT / "src" / "callosum").rglob("*.py"))
     codes = {*Answer, *Reason, *CODE_IN_SOURCE.findall(sources)}
     assert {"TINY", "TIMEOUT", "ID_CONFLICT"} <= codes

@@ -20,6 +20,7 @@ from callosum.core.record import Image, PixelUnit
 from tests.fakes import FakeEncoder
 
 HIT_KEYS = {"schema", "rank", "record_id", "score", "source", "modality", "body_part", "text", "attributes"}
+HIT_KEYS |= {"part", "level", "group_id", "num_images"}
 PROBLEM_KEYS = {"schema", "source", "source_digest", "answer", "code", "sentence"}
 INGEST_KEYS = {
     "schema",
@@ -29,6 +30,8 @@ INGEST_KEYS = {
     "metadata_only",
     "quarantined",
     "rejected",
+    "images",
+    "reports",
     "seconds",
     "images_per_s",
 }
@@ -98,7 +101,7 @@ def test_search_by_picture_and_by_record(archive: Path, scans: Path) -> None:
     assert hits[0]["source"] == "CT_small.dcm"
     assert hits[0]["score"] == pytest.approx(1.0, abs=1e-4)
     like = lines(callosum("search", archive, "--like", hits[0]["record_id"], "--json"))
-    assert len(like) == 3
+    assert len(like) == 3 + 7  # eight frames of one of the four files are rows of their own
     assert hits[0]["record_id"] not in {hit["record_id"] for hit in like}
 
 
@@ -250,7 +253,7 @@ def test_a_reader_that_leaves_early_does_not_stop_the_run(tmp_path: Path, scans:
     running.stdout.close()
     assert "goes on" in running.communicate()[1]
     assert running.returncode == 7
-    assert Archive.open(tmp_path / "a").count() == 4
+    assert Archive.open(tmp_path / "a").count() == 4 + 7
 
 
 def test_no_message_repeats_a_path(tmp_path: Path) -> None:

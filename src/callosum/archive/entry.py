@@ -1,4 +1,7 @@
-"""Entry: one image on its way into the archive, and what became of it. Made by reading workers: small and picklable."""
+"""Entry: one picture on its way into the archive, and what became of it. Made by reading workers: small and picklable.
+
+One file may give several pictures. A row is known by its file and the part of it that it shows.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,11 @@ from callosum.core.record import Attribute, Image
 
 THUMBNAIL_PX = 192
 THUMBNAIL_QUALITY = 82
+PART_ATTRIBUTES = ("volume", "frame", "slice", "plane", "tile_x", "tile_y", "tile_level", "tile_um")
+"""Attributes that say which part of a file a picture shows."""
+_IDS = ("patient_id", "study_id", "series_id", "instance_id", "accession_id")
+_IDENTIFIERS = ("patient_id", "study_uid", "series_uid", "instance_uid", "accession")
+"""How `Image.identifiers` names them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +33,11 @@ class Entry:
     Attributes:
         record_id: The caller's id, or one made from the content.
         source: The path below the SOURCE as the caller gave it.
-        source_digest: SHA-256 of the file.
+        source_digest: SHA-256 of the file; of a batch of tiles, the batch's own.
+        part: Which part of the file; empty for the whole.
+        file_id: What the parts of one file share, where that is not `source_digest`.
+        picture_digest: SHA-256 of the rendered picture, where an instance UID promises that it is always the same.
+        report_id: The report that `text` is taken from; None for a caption of the picture's own.
         thumbnail: JPEG, at most `THUMBNAIL_PX` on the longer side.
         render_recipe: JSON text: what decided how the picture looks, and what computed its vector.
         flags: Codes of the doubts about this image.
@@ -41,7 +53,14 @@ class Entry:
     text: str | None = None
     patient_id: str | None = None
     study_id: str | None = None
+    series_id: str | None = None
+    instance_id: str | None = None
+    accession_id: str | None = None
     split: str | None = None
+    part: str = ""
+    file_id: str | None = None
+    picture_digest: str | None = None
+    report_id: str | None = None
     flags: tuple[str, ...] = ()
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
@@ -50,12 +69,9 @@ class Entry:
         return replace(self, render_recipe=json.dumps({**json.loads(self.render_recipe), "runtime": runtime}))
 
     def pseudonymous(self, key: bytes) -> Entry:
-        """The same entry with patient and study replaced by keyed hashes that cannot be looked up without the key."""
-        return replace(
-            self,
-            patient_id=_pseudonym(key, self.patient_id),
-            study_id=_pseudonym(key, self.study_id),
-        )
+        """The same entry, its five ids replaced by keyed hashes that cannot be looked up without the key."""
+        hashed: dict[str, Any] = {name: pseudonym(key, getattr(self, name)) for name in _IDS}
+        return replace(self, **hashed)
 
     def with_ids(self, *, patient_id: str | None, study_id: str | None) -> Entry:
         """The same entry with ids that the caller chose, where there are any."""
@@ -68,6 +84,13 @@ class Stored(StrEnum):
     NEW = "new"
     SAME = "same"
     CONFLICT = "conflict"
+    UID_CONFLICT = "uid_conflict"
+    HIERARCHY_CONFLICT = "hierarchy_conflict"
+
+    @property
+    def is_refused(self) -> bool:
+        """True when the record contradicts what is there, and was not stored."""
+        return self not in (Stored.NEW, Stored.SAME)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +98,7 @@ class Added:
     """What became of a record that was added.
 
     Attributes:
-        stored: New, the same content as a row that is there, or an id that another content has.
+        stored: New, the same content as a row that is there, or what it contradicts.
         is_fitted: False when an attribute was left out because its column holds values of another kind.
     """
 
@@ -84,15 +107,23 @@ class Added:
 
 
 def entry_from_image(
-    image: Image, *, source: str, display: np.ndarray | None = None, record_id: str = "", **fields: Any
+    image: Image,
+    *,
+    source: str,
+    display: np.ndarray | None = None,
+    record_id: str = "",
+    is_first: bool = True,
+    **fields: Any,
 ) -> Entry:
     """Build the entry of a picture.
 
     Args:
-        image: The picture; its identifiers are taken as patient and study.
+        image: The picture; its identifiers are taken as patient, study, series, instance and accession.
         source: The path below the SOURCE as the caller gave it.
         display: `image.display()` where the caller already has it.
-        record_id: The caller's id; made from the content when empty.
+        record_id: The caller's id of the file; made from the content when empty.
+        is_first: Whether this is the first picture of its file, which has the caller's id as it is; others have
+            `ID#part`.
         fields: Further fields of `Entry` that take precedence over the picture's own.
     """
     attributes = dict(image.attributes)
@@ -101,16 +132,23 @@ def entry_from_image(
         "modality": attributes.pop("modality", None),
         "body_part": attributes.pop("body_part", None),
         "text": image.text or None,
-        "patient_id": image.identifiers.get("patient_id") or None,
-        "study_id": image.identifiers.get("study_uid") or None,
+        **{name: image.identifiers.get(key) or None for name, key in zip(_IDS, _IDENTIFIERS, strict=True)},
     }
     attributes.update(fields.pop("attributes", {}))
     given = {name: value for name, value in fields.items() if value not in (None, "")}
-    digest = image.source_digest or digest_bytes(f"{display.shape}".encode() + display.tobytes())
+    digest = image.source_digest or digest_picture(display)
+    part = part_of(image.attributes)
+    frame = image.attributes.get("frame")
+    if not record_id:
+        record_id = content_id(digest, frame if part in ("", f"frame={frame}") else part)
+    elif part and not is_first:
+        record_id = f"{record_id}#{part}"
     return Entry(
-        record_id=record_id or content_id(digest, image.attributes.get("frame")),
+        record_id=record_id,
         source=source,
         source_digest=digest,
+        part=part,
+        picture_digest=digest_picture(display) if known["instance_id"] else None,
         thumbnail=make_thumbnail(display),
         render_recipe=json.dumps(image.render_recipe, sort_keys=True),
         flags=tuple(flag.code for flag in image.flags),
@@ -119,9 +157,25 @@ def entry_from_image(
     )
 
 
-def content_id(source_digest: str, frame: Attribute | None = None) -> str:
-    """A record id that depends on the content alone: sixteen hexadecimal characters."""
-    return digest_json([source_digest, frame])[:16]
+def part_of(attributes: Mapping[str, Attribute]) -> str:
+    """Which part of its file a picture shows, such as `slice=12,plane=axial`; empty for the whole."""
+    known = {name: attributes[name] for name in PART_ATTRIBUTES if name in attributes}
+    if attributes.get("num_frames") == 1:
+        known.pop("frame", None)
+    return ",".join(f"{name}={value}" for name, value in known.items())
+
+
+def content_id(source_digest: str, part: Attribute | None) -> str:
+    """A record id that depends on the content alone: sixteen hexadecimal characters.
+
+    A part that is a frame, or the only one, is told by the number of the frame, as it was before files had other parts.
+    """
+    return digest_json([source_digest, part])[:16]
+
+
+def digest_picture(display: np.ndarray) -> str:
+    """SHA-256 of a rendered picture."""
+    return digest_bytes(f"{display.shape}".encode() + display.tobytes())
 
 
 def make_thumbnail(display: np.ndarray) -> bytes:
@@ -135,7 +189,8 @@ def make_thumbnail(display: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _pseudonym(key: bytes, identifier: str | None) -> str | None:
+def pseudonym(key: bytes, identifier: str | None) -> str | None:
+    """HMAC-SHA256 of an identifier, cut to sixteen hexadecimal characters."""
     if identifier is None:
         return None
     import hmac

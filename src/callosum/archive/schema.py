@@ -19,7 +19,8 @@ from callosum.core.record import Attribute
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = "callosum.archive/1"
+NEW_COLUMNS = ("part", "file_id", "series_id", "instance_id", "accession_id", "picture_digest", "report_id")
+"""What archives of the earlier format lack."""
 TEXT_COLUMNS = (
     "record_id",
     "source",
@@ -32,6 +33,7 @@ TEXT_COLUMNS = (
     "study_id",
     "split",
     "render_recipe",
+    *NEW_COLUMNS,
 )
 FIXED = frozenset({*TEXT_COLUMNS, "flags", "thumbnail", "vector", "text_vector", "_distance", "_rowid"})
 PREFIX = "attribute_"
@@ -52,14 +54,6 @@ def images_schema(dim: int) -> pa.Schema:
         pa.field("text_vector", pa.list_(pa.float32(), dim)),
     ]
     return pa.schema(fields)
-
-
-def refused_schema() -> pa.Schema:
-    """Columns of the table `refused`: one row per file that was not indexed, without its path."""
-    import pyarrow as pa
-
-    names = ("source_digest", "answer", "code", "sentence", "attributes")
-    return pa.schema([pa.field(name, pa.string()) for name in names])
 
 
 def column_of(attribute: str) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from callosum.archive.entry import Entry, Stored
+from callosum.archive.entry import Entry
 from callosum.core.embedding import Embedding
-from callosum.core.errors import IntegrityError
+from callosum.core.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+HIDDEN = frozenset({"vector", "text_vector", "thumbnail"})
+"""Columns that no filter and no hit needs."""
 
 
 def existing_table(database: Any, path: Path, name: str) -> Any:
@@ -44,21 +48,6 @@ def damaged() -> IntegrityError:
     return IntegrityError(message, hint="Restore the folder from a backup, or index again into a new one.")
 
 
-def first_of_each(entries: Sequence[Entry], *, digests: set[str], taken: set[str]) -> list[Stored]:
-    """What becomes of each entry beside rows with these digests and ids, which those of new entries join."""
-    stored = []
-    for entry in entries:
-        if entry.source_digest in digests:
-            stored.append(Stored.SAME)
-        elif entry.record_id in taken:
-            stored.append(Stored.CONFLICT)
-        else:
-            stored.append(Stored.NEW)
-            digests.add(entry.source_digest)
-            taken.add(entry.record_id)
-    return stored
-
-
 def num_fragments(table: Any) -> int:
     """In how many files the rows of a table are."""
     return int(table.stats()["fragment_stats"]["num_fragments"])
@@ -86,7 +75,34 @@ def text_array(rows: Sequence[np.ndarray | None], dim: int) -> pa.Array:
     return pa.array(list(rows), pa.list_(pa.float32(), dim))
 
 
-def sql_list(values: set[str]) -> str:
+@contextmanager
+def explained(table: Any, where: str | None) -> Iterator[None]:
+    """Turn an engine's complaint into one that names the columns there are, or says that files are damaged."""
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError) as error:
+        if where is None:
+            raise damaged() from error
+        columns = ", ".join(name for name in table.schema.names if name not in HIDDEN)
+        message = "The filter is not SQL over the columns of this archive."
+        hint = f"Columns: {columns}. Example: modality = 'CT' AND body_part = 'chest'."
+        raise UsageError(message, hint=hint) from error
+
+
+def scan(table: Any, where: str | None, columns: Sequence[str] | dict[str, str]) -> pa.Table:
+    """Some columns, or SQL expressions by name, of the rows that a condition admits."""
+    found = table.search()
+    if where:
+        found = found.where(where)
+    return found.select(columns if isinstance(columns, dict) else list(columns)).to_arrow()
+
+
+def sql_any(wanted: dict[str, set[str]]) -> str:
+    """The condition that some column has one of the values wanted of it; empty when none is wanted."""
+    return " OR ".join(f"{column} IN {sql_list(values)}" for column, values in wanted.items() if values)
+
+
+def sql_list(values: Iterable[str]) -> str:
     """Values as a parenthesised SQL list."""
-    quoted = ("'" + value.replace("'", "''") + "'" for value in sorted(values))
+    quoted = ("'" + value.replace("'", "''") + "'" for value in sorted(set(values)))
     return f"({', '.join(quoted)})"

@@ -13,6 +13,7 @@ from callosum.core.errors import CallosumError
 
 COMMANDS = {
     "classify": "Score pictures for labels that are only words.",
+    "dataset": "List, check, split and convert published datasets.",
     "demo": "Index real DICOM files, search and classify them, and write a page to look at.",
     "doctor": "Say what this installation can do.",
     "embed": "Turn pictures or texts into vectors.",
@@ -20,6 +21,7 @@ COMMANDS = {
     "model": "List, show, verify, import and carry checkpoints.",
     "search": "Search an archive by words, by a picture or by a record.",
     "show": "Show one record of an archive.",
+    "slide": "Say and draw which tiles of a whole slide would be indexed.",
 }
 
 

@@ -65,8 +65,11 @@ def console(*, is_error: bool = False) -> Console:
 
 
 @contextmanager
-def progress_bar(description: str, *, total: int) -> Iterator[Any]:
-    """A bar on stderr, shown on a terminal only; yields a function that takes the number done."""
+def progress_bar(description: str, *, total: int | None) -> Iterator[Any]:
+    """A bar on stderr, shown on a terminal only; yields a function that takes the number done.
+
+    Without a total it only moves and counts.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -86,7 +89,7 @@ def progress_bar(description: str, *, total: int) -> Iterator[Any]:
     shown = console(is_error=True)
     with Progress(*columns, console=shown, transient=False, disable=not shown.is_terminal) as bars:
         task = bars.add_task(description, total=total)
-        yield lambda done: bars.update(task, completed=done)
+        yield lambda done, total=total: bars.update(task, completed=done, total=total)
 
 
 def hits_table(hits: Sequence[Hit], *, title: str) -> None:
@@ -98,7 +101,9 @@ def hits_table(hits: Sequence[Hit], *, title: str) -> None:
     columns = {
         "#": [str(hit.rank) for hit in hits],
         "score": [f"{hit.score:.3f} {bar(hit.score, best)}" for hit in hits],
+        "images": [str(hit.num_images) if hit.group_id else "" for hit in hits],
         "record": [escape(hit.record_id) for hit in hits],
+        "part": [escape(hit.part) for hit in hits],
         "modality": [escape(hit.modality or "") for hit in hits],
         "body part": [escape(hit.body_part or "") for hit in hits],
         "source": [escape(hit.source) for hit in hits],
@@ -107,9 +112,23 @@ def hits_table(hits: Sequence[Hit], *, title: str) -> None:
     filled = {name: cells for name, cells in columns.items() if any(cells)}
     table = Table(title=escape(title), title_justify="left", title_style="bold")
     for name in filled:
-        table.add_column(name, justify="right" if name == "#" else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in {"#", "images"} else "left", overflow="fold")
     for cells in zip(*filled.values(), strict=True):
         table.add_row(*cells)
+    console().print(table)
+
+
+def refused_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """One row per refused file: its digest, answer and code, and what its header told."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="Not indexed", title_justify="left", title_style="bold")
+    for name in ("digest", "answer", "code", "header"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        header = ", ".join(f"{name} {value}" for name, value in sorted(row["attributes"].items()))
+        table.add_row(row["source_digest"][:12], row["answer"], row["code"], escape(header))
     console().print(table)
 
 

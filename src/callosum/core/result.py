@@ -11,12 +11,25 @@ from callosum.core.record import Answer, Attribute
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hit:
-    """One row of an answer: `callosum.hit/1`. The score is raw and grows with similarity."""
+    """One row of an answer: `callosum.hit/1`. The score is raw and grows with similarity.
+
+    A hit stands for a picture, or for a group of `num_images` pictures of which it shows the best.
+
+    Attributes:
+        record_id: The picture.
+        part: Which part of its file it shows, such as `frame=3`; empty for the whole.
+        level: image, file, series, study or patient.
+        group_id: The group; None at level image.
+    """
 
     rank: int
     record_id: str
     score: float
     source: str
+    part: str = ""
+    level: str = "image"
+    group_id: str | None = None
+    num_images: int = 1
     modality: str | None = None
     body_part: str | None = None
     text: str | None = None
@@ -67,15 +80,18 @@ class Problem:
 class IngestReport:
     """What became of every file: `callosum.ingest/1`, and the problems beside it.
 
-    `accepted` and `flagged` are new images; `unchanged` counts files whose content was in the archive already.
+    All but `images` count files. `accepted` and `flagged` gave the new `images`, `reports` are texts that are
+    joined to their studies; `unchanged` are files whose content was in the archive already.
     """
 
     accepted: int
     flagged: int
     unchanged: int
+    reports: int
     metadata_only: int
     quarantined: int
     rejected: int
+    images: int
     seconds: float
     images_per_s: float
     problems: tuple[Problem, ...] = ()
@@ -84,6 +100,11 @@ class IngestReport:
     def skipped(self) -> int:
         """Files that were not indexed."""
         return self.metadata_only + self.quarantined + self.rejected
+
+    @property
+    def num_files(self) -> int:
+        """Every file that was answered for, those within archives among them."""
+        return self.accepted + self.flagged + self.unchanged + self.reports + self.skipped
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object, with its schema; problems are lines of their own."""

@@ -81,7 +81,16 @@ def count_rows(path: str | Path) -> int:
     return int(_read_table(Path(path), only_path=True).num_rows)
 
 
-def _read_table(manifest: Path, *, only_path: bool = False) -> pa.Table:
+def read_table(path: str | Path, *, required: str) -> pa.Table:
+    """Another table by the same rules, with `required` among its columns.
+
+    Raises:
+        InputError: it cannot be parsed, lacks the column, or repeats one.
+    """
+    return _read_table(Path(path), required=required)
+
+
+def _read_table(manifest: Path, *, required: str = "path", only_path: bool = False) -> pa.Table:
     try:
         with manifest.open("rb") as stream:
             is_parquet = stream.read(4) == b"PAR1"
@@ -89,10 +98,10 @@ def _read_table(manifest: Path, *, only_path: bool = False) -> pa.Table:
         message = "The manifest cannot be opened."
         raise InputError(message, hint="Check its path and permissions.") from error
     if not is_parquet:
-        return _read_csv(manifest, only_path=only_path)
+        return _read_csv(manifest, required=required, only_path=only_path)
     try:
         names = pa.parquet.read_schema(manifest).names
-        path_column = names[_check_names(names).index("path")]
+        path_column = names[_check_names(names, required).index(required)]
         table = pa.parquet.read_table(manifest, columns=[path_column] if only_path else None)
     except (pa.ArrowException, OSError) as error:
         message = "The manifest is not a readable Parquet file."
@@ -100,15 +109,16 @@ def _read_table(manifest: Path, *, only_path: bool = False) -> pa.Table:
     return _named(table)
 
 
-def _check_names(names: list[str]) -> list[str]:
+def _check_names(names: list[str], required: str) -> list[str]:
     """The names of the columns without surrounding space."""
     plain = [name.strip() for name in names]
     if any(name not in _UNNAMED and times > 1 for name, times in Counter(plain).items()):
         message = "The manifest names a column twice."
         raise InputError(message, hint="Give every column a name of its own.")
-    if "path" not in plain:
-        message = f"The manifest has no column 'path'; it has {len(plain)} others."
-        raise InputError(message, hint="Name the column that says where each image is 'path'.")
+    if required not in plain:
+        message = f"The table has no column '{required}'; it has {len(plain)} others."
+        what = "says where each image is" if required == "path" else "holds it"
+        raise InputError(message, hint=f"Name the column that {what} '{required}'.")
     return plain
 
 
@@ -122,7 +132,7 @@ def _named(table: pa.Table) -> pa.Table:
     return table
 
 
-def _read_csv(manifest: Path, *, only_path: bool) -> pa.Table:
+def _read_csv(manifest: Path, *, required: str, only_path: bool) -> pa.Table:
     bad_rows: list[int] = []
 
     def note(row: pa.csv.InvalidRow) -> str:
@@ -132,7 +142,7 @@ def _read_csv(manifest: Path, *, only_path: bool) -> pa.Table:
     delimiter = "\t" if manifest.suffix.lower() in (".tsv", ".tab") else ","
     try:
         header = _read_header(manifest, delimiter)
-        path_column = header[_check_names(header).index("path")] if header else ""
+        path_column = header[_check_names(header, required).index(required)] if header else ""
         table = pa.csv.read_csv(
             manifest,
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),  # one thread numbers rows
@@ -197,7 +207,9 @@ def _rows(table: pa.Table, folder: Path) -> Iterator[Source]:
         columns = {name: batch.column(name).to_pylist() for name in table.column_names}
         for at in range(batch.num_rows):
             number += 1
-            known = {field: _text(columns[name][at]) for name, field in FIXED.items() if name in columns}
+            known: dict[str, Any] = {
+                field: _text(columns[name][at]) for name, field in FIXED.items() if name in columns
+            }
             if not known["name"]:
                 message = f"Row {number} of the manifest has no path."
                 raise InputError(message, hint="Fill the cell, or delete the row.")

@@ -11,11 +11,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from callosum.core.errors import InputError
 from callosum.core.record import Attribute
+from callosum.data.containers import read_from
 from callosum.data.readers import read_file
-from callosum.data.tar import Inflated, read_member
+from callosum.data.tar import Inflated
+
+if TYPE_CHECKING:
+    from callosum.data.slides.plan import TileBatch
 
 _VERSION_CONTROL = frozenset({".git", ".svn", ".hg"})
 _ARCHIVE_CARD = "archive.json"
@@ -43,6 +48,7 @@ class Source:
         split: train, validation, calibration or test.
         attributes: Every other column of the manifest.
         inflated: What to read instead of a `location` that is compressed; held so that it stays.
+        tiles: The part of a slide that is meant; None for the whole file.
     """
 
     name: str
@@ -57,6 +63,7 @@ class Source:
     split: str = ""
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     inflated: Inflated | None = field(default=None, repr=False)
+    tiles: TileBatch | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", legible(self.name))
@@ -69,7 +76,7 @@ class Source:
         """
         if self.inflated is not None:
             return self.inflated.read(self.member)
-        return read_member(self.location, self.member) if self.member else read_file(self.location)
+        return read_from(self.location, self.member) if self.member else read_file(self.location)
 
 
 def legible(name: str) -> str:
@@ -87,7 +94,7 @@ def iter_sources(sources: Iterable[str | Path]) -> Iterator[Source]:
     Hidden files are files like any other. Left out are the folders of version control (`.git`, `.svn`, `.hg`) and
     callosum's own archives, which are nobody's pictures. Links are followed, except into a folder that is already
     being walked. A folder that may not be listed is a source that cannot be read, so that it gets an answer too.
-    Tar and zip files are not walked; a manifest names the members of a tar.
+    Zip and tar files are sources too; reading one gives its members.
 
     Raises:
         InputError: a SOURCE does not exist; raised before anything is yielded.

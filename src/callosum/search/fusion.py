@@ -14,16 +14,18 @@ from callosum.core.result import Hit
 RRF_K = 60
 
 
-def reciprocal_rank_fusion(rankings: Sequence[Sequence[Hit]], *, k: int) -> list[Hit]:
-    """The `k` best hits of several rankings; the score is the mean of 1 / (60 + rank), scaled so that 1 is the most."""
-    hits: dict[str, Hit] = {}
+def fuse(rankings: Sequence[Sequence[str]], *, k: int) -> list[tuple[str, float]]:
+    """The `k` best names of several rankings; the score is the mean of 61 / (60 + rank), so that 1 is the most."""
     scores: dict[str, float] = {}
     for ranking in rankings:
-        for hit in ranking:
-            hits.setdefault(hit.record_id, hit)
-            scores[hit.record_id] = scores.get(hit.record_id, 0.0) + (RRF_K + 1) / (RRF_K + hit.rank)
-    order = sorted(scores, key=lambda record_id: (-scores[record_id], record_id))[:k]
-    return [
-        replace(hits[record_id], rank=rank, score=round(scores[record_id] / len(rankings), 6))
-        for rank, record_id in enumerate(order, start=1)
-    ]
+        for rank, name in enumerate(ranking, start=1):
+            scores[name] = scores.get(name, 0.0) + (RRF_K + 1) / (RRF_K + rank)
+    order = sorted(scores, key=lambda name: (-scores[name], name))[:k]
+    return [(name, round(scores[name] / len(rankings), 6)) for name in order]
+
+
+def reciprocal_rank_fusion(rankings: Sequence[Sequence[Hit]], *, k: int) -> list[Hit]:
+    """The `k` best hits of several rankings, with their fused scores."""
+    hits = {hit.record_id: hit for ranking in reversed(rankings) for hit in reversed(ranking)}
+    fused = fuse([[hit.record_id for hit in ranking] for ranking in rankings], k=k)
+    return [replace(hits[name], rank=rank, score=score) for rank, (name, score) in enumerate(fused, start=1)]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from callosum.archive.archive import CARD, Archive
-from callosum.core.errors import NotFound, UsageError
+from callosum.archive.levels import Level
+from callosum.core.errors import ArchiveBusy, NotFound, UsageError
+from callosum.core.pooling import Pooling
 from callosum.core.protocols import Encoder
 from callosum.core.result import Hit, IngestReport
 from callosum.data.sources import Source
-from callosum.search.searcher import Searcher, more_like
+from callosum.search.searcher import Scope, Searcher, more_like
 from callosum.service.encoders import load_encoder
 from callosum.service.ingest import IngestConfig, Progress, ingest, inspect
 
@@ -30,6 +33,8 @@ class Query:
         like: The id of a record.
         k: How many hits.
         where: SQL condition over columns and attributes.
+        level: What a hit stands for: a picture, or a file, series, study or patient with the best of its pictures.
+        pool: What a group of pictures is ranked by.
     """
 
     text: str | None = None
@@ -37,6 +42,8 @@ class Query:
     like: str | None = None
     k: int = 10
     where: str | None = None
+    level: Level = Level.IMAGE
+    pool: Pooling = Pooling.MAX
 
     def __post_init__(self) -> None:
         """Refuse a question that is none, or several at once."""
@@ -90,6 +97,7 @@ class Service:
         self,
         sources: Iterable[Source],
         *,
+        reports: Path | None = None,
         config: IngestConfig | None = None,
         is_dry_run: bool = False,
         on_progress: Callable[[Progress], None] = lambda _: None,
@@ -98,19 +106,34 @@ class Service:
         is_there = (self._path / CARD).exists()
         if is_dry_run:
             archive = self.archive if is_there else None
-            return inspect(sources, archive=archive, config=config, on_progress=on_progress)
+            return inspect(sources, archive=archive, reports=reports, config=config, on_progress=on_progress)
         archive = self.archive if is_there else Archive.create(self._path, space=self.encoder.space)
-        return ingest(archive, sources, self.encoder, config=config, on_progress=on_progress)
+        return ingest(archive, sources, self.encoder, reports=reports, config=config, on_progress=on_progress)
 
     def search(self, query: Query) -> list[Hit]:
         """The best hits of a question, best first."""
+        if query.level is not Level.IMAGE and query.pool is not Pooling.MAX:
+            self._pool_groups()
+        scope = Scope(k=query.k, where=query.where, level=query.level, pool=query.pool)
         if query.like is not None:
-            return more_like(self.archive, query.like, k=query.k, where=query.where)
+            return more_like(self.archive, query.like, scope)
         searcher = Searcher(self.archive, self.encoder)
         if query.text is not None:
-            return searcher.by_text(query.text, k=query.k, where=query.where)
-        return searcher.by_image(query.image, k=query.k, where=query.where)
+            return searcher.by_text(query.text, scope)
+        return searcher.by_image(query.image, scope)
+
+    def refused(self, *, where: str | None = None) -> list[dict[str, Any]]:
+        """Files that were refused and not indexed since, with what their headers told."""
+        return self.archive.unindexed(where=where)
+
+    def _pool_groups(self) -> None:
+        """Pool what a run left unpooled when it was killed; while one is writing, `archive.num_unpooled` stays."""
+        if self.archive.num_unpooled:
+            with suppress(ArchiveBusy, UsageError):
+                self.archive.refresh_groups()
 
     def show(self, record_id: str) -> dict[str, Any]:
-        """Everything that the archive keeps of one image."""
-        return self.archive.get(record_id)
+        """Everything that the archive keeps of one image, and the report that it belongs to, if there is one."""
+        row = self.archive.get(record_id)
+        found = self.archive.reports(report_id=row["report_id"]) if row["report_id"] else []
+        return {**row, "report": found[0] if found else None}

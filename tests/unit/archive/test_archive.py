@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from callosum.archive.archive import CARD, Archive
+from callosum.archive.card import FORMAT
 from callosum.archive.entry import Entry, Stored, entry_from_image
-from callosum.archive.schema import FORMAT, column_of
+from callosum.archive.schema import column_of
 from callosum.archive.tables import num_fragments
 from callosum.core.embedding import Embedding
 from callosum.core.errors import ArchiveBusy, InputError, IntegrityError, NotFound, SpaceMismatch, UsageError
@@ -307,7 +308,7 @@ def test_a_refusal_is_kept_once(tmp_path: Path) -> None:
         problem = Problem(source="x", source_digest="d", answer=Answer.REJECT, code="EMPTY", sentence=sentence)
         archive.refuse([problem])
     assert [p.sentence for p in archive.refusals().values()] == ["Second."]
-    assert archive._refused.count_rows() == 1
+    assert len(archive.unindexed()) == 1
 
 
 def test_many_commits_are_merged(tmp_path: Path, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,5 +317,5 @@ def test_many_commits_are_merged(tmp_path: Path, encoder: FakeEncoder, monkeypat
     for level in range(8):
         archive.add(entries([level]), encoder.encode_image([grey(level)]))
     archive.compact()
-    assert num_fragments(archive._table) == 1
+    assert num_fragments(archive._images) == 1
     assert archive.count() == 8

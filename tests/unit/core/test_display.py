@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image as PilImage
 
-from callosum.core.display import Window, WindowFunction, percentile_window, to_display
+from callosum.core.display import Window, WindowFunction, percentile_window, reduction, to_display
+from callosum.core.record import Image, PixelUnit
 
 
 @pytest.mark.parametrize(
@@ -85,3 +87,49 @@ def test_large_pictures_are_shown_like_small_ones(dtype: type, is_inverted: bool
 def test_extreme_values_do_not_warn() -> None:
     values = np.array([[-3e38, 0.0], [3e38, np.inf]], np.float32)
     assert to_display(values).tolist() == [[0, 128], [255, 255]]
+
+
+@pytest.mark.parametrize("function", list(WindowFunction))
+@pytest.mark.parametrize("shape", [(3, 700_000), (700_000, 3), (1030, 517), (300, 500, 3)])
+def test_blocks_leave_no_seam(function: WindowFunction, shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).integers(-3000, 3000, shape).astype(np.int16)
+    window = Window(center=40, width=400, function=function)
+    assert np.array_equal(to_display(values, window=window), np.rint(window.apply(values) * 255))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(1, 12))
+def test_the_factor_divides_both_sides_and_leaves_enough(rows: int, columns: int, times: int, min_px: int) -> None:
+    shape = (rows * times, columns * times)
+    factor = reduction(shape, min_px=min_px)
+    assert shape[0] % factor == shape[1] % factor == 0
+    assert factor == 1 or min(shape) // factor >= min_px
+    assert factor >= times or min(shape) // times < min_px
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize("factor", [2, 3])
+def test_reduced_pictures_are_means_of_what_is_seen(dtype: type, factor: int) -> None:
+    values = np.random.default_rng(0).integers(0, 250, (600, 1200)).astype(dtype)
+    window = None if dtype is np.uint8 else Window(center=40, width=30)
+    shown = to_display(values, window=window, inverted=True).astype(float)
+    means = shown.reshape(600 // factor, factor, 1200 // factor, factor).mean(axis=(1, 3))
+    assert np.abs(to_display(values, window=window, inverted=True, factor=factor) - means).max() <= 1.0
+
+
+@pytest.mark.parametrize("resample", [2, 3])  # bilinear, bicubic
+def test_a_reduced_picture_is_the_same_small_picture(resample: int) -> None:
+    """Structures of two final pixels, at full contrast, and noise of single ones: a film has less of both."""
+    rng = np.random.default_rng(0)
+    coarse = PilImage.fromarray(rng.normal(2000, 800, (60, 50)).astype(np.float32)).resize((1250, 1500))
+    image = Image(
+        pixels=(np.asarray(coarse) + rng.normal(0, 100, (1500, 1250))).clip(0, 4095).astype(np.uint16),
+        unit=PixelUnit.RAW,
+        window=Window(center=2000, width=1500),
+    )
+    reduced = image.display(min_px=4 * 112)
+    assert reduced.shape == (750, 625)
+    small, exact = (
+        np.asarray(PilImage.fromarray(each).resize((112, 112), PilImage.Resampling(resample))).astype(int)
+        for each in (reduced, image.display())
+    )
+    assert np.abs(small - exact).max() <= 1

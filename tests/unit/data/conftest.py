@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 MakeDicom = Callable[..., bytes]
 
@@ -48,8 +48,13 @@ def make_dicom(pixels: np.ndarray, *, syntax: str = ExplicitVRLittleEndian, **el
                 setattr(dataset, keyword, value)
         if "PixelData" in dataset:
             dataset["PixelData"].VR = "OB" if pixels.dtype.itemsize == 1 else "OW"
+        options: dict[str, Any] = {"enforce_file_format": True}
+        if not UID(syntax).is_transfer_syntax:  # pydicom writes what it does not know when it is told how
+            dataset["PixelData"].is_undefined_length = True
+            dataset.preamble = bytes(128)
+            options = {"implicit_vr": False, "little_endian": True, "force_encoding": True}
         stream = io.BytesIO()
-        dcmwrite(stream, dataset, enforce_file_format=True)
+        dcmwrite(stream, dataset, **options)
     return stream.getvalue()
 
 

@@ -311,3 +311,33 @@ def test_functional_groups_of_the_frame(dicom: MakeDicom) -> None:
     assert image.attributes["spacing_row_mm"] == 0.5
     assert image.attributes["spacing_column_mm"] == 0.75
     assert image.attributes["slice_thickness_mm"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("elements", "is_flagged"),
+    [
+        ({}, True),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, False),
+        ({"ViewPosition": "LL"}, False),
+        ({"ViewPosition": None}, False),
+        ({"BodyPartExamined": "HAND"}, False),
+        ({"Modality": "MR"}, False),
+    ],
+)
+def test_a_chest_film_stored_as_a_negative_is_flagged(dicom: MakeDicom, elements: dict, is_flagged: bool) -> None:
+    """A chest as a drawing: dark air, grey body, dark lungs, bright spine; then its negative."""
+    film = np.full((200, 180), 500, np.uint16)
+    film[30:, 15:165] = 2500
+    film[45:120, 32:68] = film[45:120, 112:148] = 1000
+    film[40:, 80:100] = 3500
+    chest = {"Modality": "DX", "BodyPartExamined": "CHEST", "ViewPosition": "PA", "WindowCenter": 2048}
+    negative = dicom(4095 - film, WindowWidth=4096, **(chest | elements))
+    assert ("POLARITY_SUSPECT" in codes(read_bytes(negative))) is is_flagged
+    assert "POLARITY_SUSPECT" not in codes(read_bytes(dicom(film, WindowWidth=4096, **chest)))
+
+
+def test_further_windows_are_kept_up_to_the_first_unusable_one(dicom: MakeDicom, ramp: np.ndarray) -> None:
+    image = read_bytes(dicom(ramp, WindowCenter=[40, 500, 7, 9], WindowWidth=[400, 2000, 0, 10]))
+    assert image.window == Window(center=40, width=400)
+    assert image.other_windows == (Window(center=500, width=2000),)
+    assert not image.flags

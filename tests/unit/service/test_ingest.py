@@ -15,9 +15,10 @@ from PIL import Image as PilImage
 from callosum.archive.archive import Archive
 from callosum.core.errors import MissingDependency, SpaceMismatch
 from callosum.core.record import Answer
+from callosum.data.jail import JailConfig
 from callosum.data.sources import Source, iter_sources
 from callosum.service.ingest import IngestConfig, Progress, ingest, inspect
-from callosum.service.worker import Job, Unreadable
+from callosum.service.outcome import Job, Unreadable
 from callosum.service.workers import Workers, WorkersConfig
 from tests.fakes import FakeEncoder, FakePreprocess, Trap
 
@@ -147,11 +148,12 @@ def test_a_reading_process_ends_with_its_parent(shades: Path) -> None:
     code = (
         "import sys, time\n"
         "import numpy as np\n"
-        "from callosum.service.worker import Job\n"
-        "from callosum.service.workers import _Process\n"
+        "from callosum.service.outcome import Job\n"
+        "from callosum.data.jail import Jail\n"
+        "from callosum.service.worker import ENTRY\n"
         "from tests.fakes import Trap\n"
-        "process = _Process(Job(preprocess=None, known=np.empty(0, dtype='S32'), key=b''))\n"
-        "process._pipe.send(Trap('hang', 'hang'))\n"
+        "process = Jail(ENTRY, Job(preprocess=None, known=np.empty(0, dtype='S32'), key=b''))\n"
+        "process.send(Trap('hang', 'hang'))\n"
         "print(process._process.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -174,7 +176,7 @@ def is_running(pid: int) -> bool:
 
 @pytest.mark.parametrize("num_workers", [1, 3])
 def test_a_crash_and_a_hang_are_answers_and_the_run_goes_on(shades: Path, num_workers: int) -> None:
-    config = WorkersConfig(num_workers=num_workers, timeout_s=3.0)
+    config = WorkersConfig(num_workers=num_workers, jail=JailConfig(timeout_s=3.0))
     with Workers(JOB, config) as workers:
         outcomes = list(workers.results(traps(shades)))
     lost = {o.source: o for o in outcomes if isinstance(o, Unreadable) and o.answer is Answer.QUARANTINE}

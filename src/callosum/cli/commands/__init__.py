@@ -1,6 +1,8 @@
 """One module per verb; each holds a click command named `command`.
 
 classify    scores of pictures for labels that are only words
+dataset     published datasets: list, show, check
+dataset_write  manifest, split, verify and build of `callosum dataset`
 demo        a tour over real DICOM files
 doctor      what this installation can do
 embed       pictures or texts to vectors
@@ -9,4 +11,5 @@ model       the installed checkpoints
 model_move  import, pull, pack and export of `callosum model`
 search      an archive by words, by a picture or by a record
 show        one record of an archive
+slide       what indexing would take of a whole slide
 """

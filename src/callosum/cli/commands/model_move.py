@@ -21,6 +21,7 @@ READING = (
     click.option("--tokenizer", type=FILE, help="Folder of its tokenizer, where that does not lie beside the weights."),
     click.option("--pool", metavar="P", help="Pooling of the text tower, where the family has a choice."),
     click.option("--context-length", type=click.IntRange(min=3), metavar="N", help="Longest text in pieces."),
+    click.option("--activation", metavar="A", help="Of a bare CLIP: gelu, or quick_gelu (OpenAI's; the default)."),
     click.option("--licence", metavar="TEXT", help="Its licence, where that is known better than by its family."),
 )
 
@@ -43,6 +44,7 @@ def import_command(
     tokenizer: Path | None,
     pool: str | None,
     context_length: int | None,
+    activation: str | None,
     licence: str | None,
     as_json: bool,
 ) -> None:
@@ -60,7 +62,9 @@ def import_command(
     from callosum.models.checkpoints.convert import reading_of
     from callosum.models.checkpoints.install import Import, import_model
 
-    reading = reading_of(family=family, tokenizer=tokenizer, pool=pool, context_length=context_length)
+    reading = reading_of(
+        family=family, tokenizer=tokenizer, pool=pool, context_length=context_length, activation=activation
+    )
     what = Import(path=path, name=name, reading=reading, licence=licence)
     _show(import_model(what, tell=note), as_json=as_json)
 

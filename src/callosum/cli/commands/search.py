@@ -10,6 +10,9 @@ import click
 
 from callosum.cli.options import ARCHIVE, COMPUTING, FILE, JSON
 
+LEVELS = ("image", "file", "series", "study", "patient")
+POOLS = ("mean", "max", "attention")
+
 
 @click.command("search")
 @ARCHIVE
@@ -18,6 +21,8 @@ from callosum.cli.options import ARCHIVE, COMPUTING, FILE, JSON
 @click.option("--like", metavar="RECORD_ID", help="Find images that look like this record.")
 @click.option("-k", "num_hits", default=10, show_default=True, type=click.IntRange(min=1), help="How many hits.")
 @click.option("--where", metavar="SQL", help="Only records that meet a condition, such as \"modality = 'CT'\".")
+@click.option("--level", type=click.Choice(LEVELS), default="image", help="What a hit stands for; image by default.")
+@click.option("--pool", type=click.Choice(POOLS), default="max", help="What a group is ranked by; max: its best image.")
 @COMPUTING
 @JSON
 def command(
@@ -27,25 +32,37 @@ def command(
     like: str | None,
     num_hits: int,
     where: str | None,
+    level: str,
+    pool: str,
     computing: dict[str, Any],
     as_json: bool,
 ) -> None:
     """Search ARCHIVE for TEXT, for an image, or for more like a record.
+
+    With --level, there is one hit for each file, series, study or patient; it shows the best image of the group. A
+    group is ranked by its best image (max), by the mean of its images, or by attention: a mean that weighs images by
+    their likeness to the query.
 
     \b
     Examples:
       callosum search archive "ultrasound of the heart"
       callosum search archive --image query.png -k 5
       callosum search archive "chest x-ray" --where "modality = 'CR'" --json
+      callosum search archive "fracture" --level study --pool attention
     """
     gc.disable()  # a short process: looking for garbage among freshly imported modules is a sixth of its time
+    from callosum.archive.levels import Level
     from callosum.cli.output import hits_table, note, note_cut, write_json
+    from callosum.core.pooling import Pooling
     from callosum.service.service import Query, Service
 
     service = Service(archive, computing=computing)
-    hits = service.search(Query(text=text, image=image, like=like, k=num_hits, where=where))
+    query = Query(text=text, image=image, like=like, k=num_hits, where=where, level=Level(level), pool=Pooling(pool))
+    hits = service.search(query)
     if text:
         note_cut(service.encoder, [text])
+    if query.level is not Level.IMAGE and query.pool is not Pooling.MAX and (num_left := service.archive.num_unpooled):
+        note(f"{num_left} images are not in the vectors of their groups yet: the archive could not be written to now.")
     if as_json:
         write_json(hit.to_json() for hit in hits)
         return

@@ -15,18 +15,21 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 from pydicom import config, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
-from pydicom.pixels import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from callosum.core.errors import Refused
 from callosum.core.record import Attribute, Flag, Image
+from callosum.data.readers.dicom_directory import DIRECTORY_CLASS, describe
 from callosum.data.readers.dicom_header import as_float, as_floats, as_int, as_text, items
+from callosum.data.readers.dicom_identity import check_identity
 from callosum.data.readers.dicom_pixels import (
+    NATIVE,
     PHOTOMETRICS,
     PixelLayout,
     decode_frame,
@@ -35,9 +38,10 @@ from callosum.data.readers.dicom_pixels import (
     pixel_keyword,
     pixel_layout,
 )
+from callosum.data.readers.dicom_polarity import polarity_flags
 from callosum.data.readers.dicom_render import render
 from callosum.data.readers.dicom_terms import LATERALITIES, MODALITIES, SEXES, VIEWS, YES_NO, as_term, body_part
-from callosum.data.readers.picture import choose_frame, picture_flags
+from callosum.data.readers.picture import choose_frames, picture_flags, readable
 from callosum.data.readers.prescan import Layout, lay_out
 from callosum.data.readers.refusal import Reason, guard, metadata_only, quarantine, reject
 
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _UNDEFINED = 0xFFFFFFFF
+_LARGE_BYTES = 1 << 20
+
 _TERMS = {
     "modality": ("Modality", MODALITIES),
     "view_position": ("ViewPosition", VIEWS),
@@ -82,50 +88,110 @@ def read_image(data: bytes, *, frame: int | None = None) -> Image:
         Refused: the header or the pixels cannot be used; the refusal carries what the header still told.
         UsageError: `frame` is not in the file.
     """
-    with _quiet(), guard(quarantine(Reason.HEADER_INVALID, "Its header cannot be read.")):
-        layout = lay_out(data)
-        dataset = dcmread(io.BytesIO(layout.data), force=not layout.has_meta)
-        flags = [] if layout.has_preamble else [_NO_PREAMBLE]
-        flags += _settle_transfer_syntax(dataset, layout)
-        attributes = _attributes(dataset)
-        identifiers = {name: text for name, keyword in _IDENTIFIERS.items() if (text := as_text(dataset, keyword))}
-        try:
-            _check_object(dataset, len(layout.data))
-            pixels = pixel_layout(dataset, {key: as_int(dataset, key) for key in NUMBERS}, _photometric(dataset))
-            return _read_frame(dataset, pixels, frame, flags, attributes, identifiers)
-        except Refused as refused:
-            raise Refused(
-                refused.answer,
-                refused.reason,
-                refused.sentence,
-                attributes=attributes,
-                identifiers=identifiers,
-            ) from refused
+    return next(_images(data, frame=frame, limit=1))
 
 
-def _read_frame(
-    dataset: Dataset,
-    layout: PixelLayout,
-    frame: int | None,
-    flags: list[Flag],
-    attributes: dict[str, Attribute],
-    identifiers: dict[str, str],
-) -> Image:
-    index, chosen = choose_frame(frame, layout.num_frames)
-    stored, decoded = decode_frame(dataset, layout, index)
-    rendered = render(stored, dataset, layout, index)
+def read_images(data: bytes, *, limit: int) -> Iterator[Image]:
+    """Read at most `limit` frames, evenly spaced; the header is read once, and other frames are not decoded.
+
+    Raises:
+        Refused: as `read_image`; a damaged frame among good ones is left out, and flagged.
+    """
+    return _images(data, frame=None, limit=limit)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Header:
+    """A header that promises a picture, and what it tells."""
+
+    dataset: Dataset
+    layout: PixelLayout
+    attributes: dict[str, Attribute]
+    identifiers: dict[str, str]
+    flags: list[Flag]
+
+
+def _images(data: bytes, *, frame: int | None, limit: int) -> Iterator[Image]:
+    with _answered():
+        header = _open(data)
+        indices, chosen = choose_frames(header.layout.num_frames, frame=frame, limit=limit)
+
+    def read_frame(index: int) -> Image:
+        with _answered(), _telling(header.attributes, header.identifiers):
+            return _read_frame(header, index, chosen)
+
+    yield from readable(indices, read_frame)
+
+
+def _open(data: bytes) -> _Header:
+    layout = lay_out(data)
+    stream = _Views(layout.data) if layout.transfer_syntax in ("", *NATIVE) else io.BytesIO(layout.data)
+    dataset = dcmread(stream, force=not layout.has_meta)
+    flags = [] if layout.has_preamble else [_NO_PREAMBLE]
+    flags += _settle_transfer_syntax(dataset, layout)
+    attributes = _attributes(dataset)
+    identifiers = {name: text for name, keyword in _IDENTIFIERS.items() if (text := as_text(dataset, keyword))}
+    identifiers, doubts = check_identity(dataset, identifiers)
+    flags += doubts
     if attributes.get("burned_in_annotation") == "YES":
-        chosen.append(Flag(code="BURNED_IN_ANNOTATION", sentence="The file says that text is burned into the picture."))
-    return Image(
+        flags.append(Flag(code="BURNED_IN_ANNOTATION", sentence="The file says that text is burned into the picture."))
+    with _telling(attributes, identifiers):
+        _check_object(dataset, len(layout.data))
+        pixels = pixel_layout(dataset, {key: as_int(dataset, key) for key in NUMBERS}, _photometric(dataset))
+    return _Header(dataset=dataset, layout=pixels, attributes=attributes, identifiers=identifiers, flags=flags)
+
+
+def _read_frame(header: _Header, index: int, chosen: list[Flag]) -> Image:
+    layout = header.layout
+    stored, decoded = decode_frame(header.dataset, layout, index)
+    rendered = render(stored, header.dataset, layout, index)
+    image = Image(
         pixels=rendered.pixels,
         unit=rendered.unit,
         window=rendered.window,
+        other_windows=tuple(rendered.other_windows),
         inverted=rendered.inverted,
-        attributes=attributes | {"num_frames": layout.num_frames, "frame": index},
-        identifiers=identifiers,
-        flags=(*flags, *chosen, *decoded, *rendered.flags, *picture_flags(rendered.pixels)),
+        attributes=header.attributes | {"num_frames": layout.num_frames, "frame": index},
+        identifiers=header.identifiers,
+        flags=(*header.flags, *chosen, *decoded, *rendered.flags, *picture_flags(rendered.pixels)),
         decoder=decoder_name(decoder_plugin(layout.transfer_syntax)[1]),
     )
+    return replace(image, flags=(*image.flags, *polarity_flags(image)))
+
+
+class _Views(io.BytesIO):
+    """Bytes as a file whose large reads are views of them: pixels are not copied before they are looked at."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._data = memoryview(data)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As `io.BytesIO.read`; of many bytes, a view."""
+        if size is None or size < _LARGE_BYTES:
+            return super().read(size)
+        at = self.tell()
+        found = self._data[at : at + size]
+        self.seek(at + len(found))
+        return cast("bytes", found)
+
+
+@contextmanager
+def _telling(attributes: dict[str, Attribute], identifiers: dict[str, str]) -> Iterator[None]:
+    """Have a refusal carry what the header told."""
+    try:
+        yield
+    except Refused as refused:
+        raise Refused(
+            refused.answer, refused.reason, refused.sentence, attributes=attributes, identifiers=identifiers
+        ) from refused
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Turn what pydicom raises into an answer, and silence it."""
+    with _quiet(), guard(quarantine(Reason.HEADER_INVALID, "Its header cannot be read.")):
+        yield
 
 
 def _settle_transfer_syntax(dataset: Dataset, layout: Layout) -> list[Flag]:
@@ -156,18 +222,16 @@ def _check_object(dataset: Dataset, num_bytes: int) -> None:
     _check_end(dataset, num_bytes, must_be_complete=bool(keyword) or is_image or not name)
     if not keyword and is_image:
         raise metadata_only(Reason.NO_PIXELS, "An image object without pixels.")
+    if _sop_uid(dataset) == DIRECTORY_CLASS:
+        raise metadata_only(Reason.DICOM_DIRECTORY, describe(dataset))
     if not keyword or _sop_uid(dataset) in _MASKS:
         raise metadata_only(
             Reason.NOT_AN_IMAGE_OBJECT, f"A DICOM object without a picture: {name or 'class not stated'}."
         )
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
-    try:
-        get_decoder(syntax)
-    except RuntimeError as error:  # pydicom's way to say that it knows no decoder
-        raise metadata_only(Reason.TS_UNSUPPORTED, "Its transfer syntax is not one that is decoded.") from error
-    if dataset[keyword].is_undefined_length and not syntax.is_encapsulated:
-        raise quarantine(Reason.NO_META, "Compressed pixels, and no statement of how they are compressed.")
     decoder_plugin(syntax)
+    if dataset[keyword].is_undefined_length and syntax in NATIVE:
+        raise quarantine(Reason.NO_META, "Compressed pixels, and no statement of how they are compressed.")
 
 
 def _check_end(dataset: Dataset, num_bytes: int, *, must_be_complete: bool) -> None:

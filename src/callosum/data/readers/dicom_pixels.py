@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,10 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     JPEG2000TransferSyntaxes,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -29,6 +34,7 @@ from pydicom.uid import (
 from callosum.core.record import Flag
 from callosum.data.readers import dicom_jpeg
 from callosum.data.readers.codestream import Codestream, jpeg2000_codestream, jpeg_codestream
+from callosum.data.readers.dicom_header import as_int
 from callosum.data.readers.refusal import Reason, check_samples, guard, metadata_only, quarantine, reject
 
 if TYPE_CHECKING:
@@ -38,8 +44,14 @@ if TYPE_CHECKING:
 
 dicom_jpeg.register()
 
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
+"""Transfer syntaxes whose pixels are not compressed."""
+
 RLE_MAX_RATIO = 64
 """A run of PackBits makes at most 128 bytes of two (PS3.5 G.3.1)."""
+
+DEFLATED_FRAMES = UID("1.2.840.10008.1.2.8.1")
+"""Deflated Image Frame Compression: each frame a Deflate stream of native samples (PS3.5 A.4.13)."""
 
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _GREYS = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
@@ -74,6 +86,11 @@ class PixelLayout:
         """False for Float Pixel Data and Double Float Pixel Data."""
         return self.keyword == "PixelData"
 
+    @property
+    def is_compressed(self) -> bool:
+        """False for native pixels."""
+        return self.transfer_syntax not in NATIVE
+
 
 def pixel_keyword(dataset: Dataset) -> str:
     """Name of the element that holds pixels; empty when there is none."""
@@ -102,7 +119,7 @@ def pixel_layout(dataset: Dataset, numbers: Mapping[str, int | None], photometri
     if num_frames < 1:
         raise reject(Reason.DIM_MISMATCH, f"Number of Frames is {num_frames}.")
     allocated, stored = _bits(keyword, numbers)
-    samples, planar = _samples(numbers, photometric, is_compressed=syntax.is_compressed)
+    samples, planar = _samples(numbers, photometric, is_native=syntax in (*NATIVE, DEFLATED_FRAMES))
     layout = PixelLayout(
         keyword=keyword,
         rows=rows,
@@ -136,7 +153,7 @@ def _bits(keyword: str, numbers: Mapping[str, int | None]) -> tuple[int, int]:
     return allocated, stored
 
 
-def _samples(numbers: Mapping[str, int | None], photometric: str, *, is_compressed: bool) -> tuple[int, dict[str, int]]:
+def _samples(numbers: Mapping[str, int | None], photometric: str, *, is_native: bool) -> tuple[int, dict[str, int]]:
     """Samples per pixel, and the planar configuration where the standard leaves no choice."""
     samples = numbers["SamplesPerPixel"]
     expected = 1 if photometric in _GREYS else 3 if photometric in _COLOURS else 0
@@ -144,7 +161,7 @@ def _samples(numbers: Mapping[str, int | None], photometric: str, *, is_compress
         sentence = "Photometric Interpretation is missing, unknown, or does not fit Samples per Pixel."
         raise reject(Reason.PHOTOMETRIC_INVALID, sentence)
     if samples == 3 and numbers["PlanarConfiguration"] not in (0, 1):
-        if not is_compressed and photometric != "YBR_FULL_422":
+        if is_native and photometric != "YBR_FULL_422":
             raise reject(Reason.PHOTOMETRIC_INVALID, "Colour samples without a Planar Configuration.")
         return samples, {"planar_configuration": 0}
     return samples, {}
@@ -157,12 +174,12 @@ def _check_length(dataset: Dataset, layout: PixelLayout) -> None:
     if actual == 0:
         raise metadata_only(Reason.NO_PIXELS, "The pixel element is empty.")
     samples = layout.rows * layout.columns * layout.samples * layout.num_frames
-    if layout.photometric == "YBR_FULL_422" and not layout.transfer_syntax.is_compressed:
+    if layout.photometric == "YBR_FULL_422" and not layout.is_compressed:
         samples = samples * 2 // 3
     needed = math.ceil(samples * layout.bits_allocated / 8)
     if layout.transfer_syntax == RLELossless:
         needed //= RLE_MAX_RATIO
-    elif layout.transfer_syntax.is_compressed:
+    elif layout.is_compressed:
         needed = 8 * layout.num_frames  # an item header per frame
     if actual < needed:
         sentence = f"The header needs {needed} bytes of pixels or more; the file holds {actual}."
@@ -176,22 +193,56 @@ def decode_frame(dataset: Dataset, layout: PixelLayout, index: int) -> tuple[np.
         Refused: `TS_UNSUPPORTED`, `CODESTREAM_INVALID`, or `PHOTOMETRIC_INVALID` for native pixels.
     """
     syntax = layout.transfer_syntax
-    if syntax.is_compressed:
+    if layout.is_compressed:
         otherwise = quarantine(Reason.CODESTREAM_INVALID, "The compressed frame is damaged or is not of its syntax.")
     else:
         otherwise = quarantine(Reason.PIXELS_INVALID, "The pixels do not fit the header.")
     with guard(otherwise):
-        if syntax.is_compressed:
-            _check_codestream(dataset, layout, index)
-        pixels, _ = get_decoder(syntax).as_array(
-            dataset,
-            index=index,
-            decoding_plugin=decoder_plugin(syntax)[0],
-            **{"correct_unused_bits": False, **layout.overrides},
-        )
+        if syntax == DEFLATED_FRAMES:
+            pixels = _inflated_frame(dataset, layout, index)
+        else:
+            if layout.is_compressed:
+                _check_codestream(dataset, layout, index)
+            pixels, _ = get_decoder(syntax).as_array(
+                dataset,
+                index=index,
+                decoding_plugin=decoder_plugin(syntax)[0],
+                **{"correct_unused_bits": False, "view_only": _is_plain(layout), **layout.overrides},
+            )
         if not pixels.dtype.isnative:
             pixels = pixels.astype(pixels.dtype.newbyteorder("="))
         return _mask_unused_bits(pixels, dataset, layout)
+
+
+def _inflated_frame(dataset: Dataset, layout: PixelLayout, index: int) -> np.ndarray:
+    """A frame of Deflated Image Frame Compression; no more is inflated than the header announces."""
+    frame = get_frame(dataset.PixelData, index, number_of_frames=layout.num_frames)
+    samples = layout.rows * layout.columns * layout.samples
+    num_bytes = math.ceil(samples * layout.bits_allocated / 8)
+    plain = zlib.decompressobj(-zlib.MAX_WBITS).decompress(frame, num_bytes + 2)
+    if layout.photometric == "YBR_FULL_422" or not 0 <= len(plain) - num_bytes <= num_bytes % 2:
+        raise quarantine(Reason.CODESTREAM_INVALID, "The deflated frame is not of the size that the header announces.")
+    options: dict[str, Any] = {
+        "rows": layout.rows,
+        "columns": layout.columns,
+        "samples_per_pixel": layout.samples,
+        "photometric_interpretation": layout.photometric,
+        "bits_allocated": layout.bits_allocated,
+        "bits_stored": layout.bits_stored,
+        "pixel_representation": int(layout.is_signed),
+        "pixel_keyword": layout.keyword,
+        "planar_configuration": as_int(dataset, "PlanarConfiguration") or 0,
+        "number_of_frames": 1,
+        "correct_unused_bits": False,
+    }
+    padded = plain.ljust(num_bytes + num_bytes % 2, b"\0")
+    pixels: np.ndarray = get_decoder(ExplicitVRLittleEndian).as_array(padded, index=0, **options)[0]
+    return pixels
+
+
+def _is_plain(layout: PixelLayout) -> bool:
+    """True when the samples can be looked at where they are, without being unpacked or put in order."""
+    return layout.samples == 1 and layout.bits_allocated > 1 and layout.transfer_syntax in NATIVE[:-1]
 
 
 def _check_codestream(dataset: Dataset, layout: PixelLayout, index: int) -> None:
@@ -231,7 +282,7 @@ def _mask_unused_bits(pixels: np.ndarray, dataset: Dataset, layout: PixelLayout)
             (1 << layout.bits_stored) - 1,
         )
     )
-    if low <= int(pixels.min()) and int(pixels.max()) <= high:
+    if int(pixels.max()) <= high and (not layout.is_signed or low <= int(pixels.min())):
         return pixels, flags
     masked = np.right_shift(np.left_shift(pixels, shift), shift)
     if not _has_embedded_overlay(dataset) and _roughness(pixels) < _roughness(masked):
@@ -253,7 +304,7 @@ def _roughness(pixels: np.ndarray) -> float:
 
 def decoder_plugin(syntax: UID) -> tuple[str, str]:
     """Plugin of pydicom (empty for native pixels) and the distribution that does the work."""
-    if not syntax.is_compressed:
+    if syntax in (*NATIVE, DEFLATED_FRAMES):
         return "", "pydicom"
     if dicom_jpeg.is_available(syntax):
         return dicom_jpeg.PLUGIN, "imagecodecs"

@@ -7,6 +7,7 @@ a finished picture (unit DISPLAY). Everything else stays in physical units, and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from callosum.data.readers.dicom_header import as_float, as_floats, as_int, as_t
 from callosum.data.readers.refusal import Reason, guard, quarantine
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydicom.dataset import Dataset
 
     from callosum.data.readers.dicom_pixels import PixelLayout
@@ -33,6 +36,7 @@ class Rendered:
     pixels: np.ndarray
     unit: PixelUnit
     window: Window | None = None
+    other_windows: Sequence[Window] = ()
     inverted: bool = False
     flags: list[Flag] = field(default_factory=list)
 
@@ -61,8 +65,11 @@ def render(stored: np.ndarray, dataset: Dataset, layout: PixelLayout, index: int
     out.inverted = layout.photometric == "MONOCHROME1" or as_text(dataset, "PresentationLUTShape") == "INVERSE"
     has_slope = all(flag.code not in ("NO_HU", "SLOPE_ZERO") for flag in out.flags)
     voi = _functional(dataset, index, "FrameVOILUTSequence", "WindowCenter")
-    if has_slope and raw_value(voi, "WindowWidth") is not None:
-        out.window = _window(voi, out)
+    if has_slope and any(raw_value(voi, keyword) is not None for keyword in ("WindowCenter", "WindowWidth")):
+        if windows := _windows(voi):
+            out.window, *out.other_windows = windows
+        else:
+            out.doubt("WINDOW_INVALID", "Its window cannot be used; it is shown between percentiles.")
     elif has_slope and (luts := items(voi, "VOILUTSequence")):
         _apply_voi_lut(out, luts[0], is_signed=layout.is_signed)
     _settle(out, stored, dataset, layout)
@@ -177,17 +184,16 @@ def _functional(dataset: Dataset, index: int, sequence: str, keyword: str) -> Da
     return dataset
 
 
-def _window(source: Dataset, out: Rendered) -> Window | None:
-    """The first window; None, with a flag, when it cannot be used (PS3.3 C.11.2.1.2)."""
+def _windows(source: Dataset) -> list[Window]:
+    """The windows of the file, in its order, up to the first that cannot be used (PS3.3 C.11.2.1.2)."""
     centers, widths = (as_floats(source, keyword) for keyword in ("WindowCenter", "WindowWidth"))
     name = as_text(source, "VOILUTFunction") or "LINEAR"
-    if centers and len(centers) == len(widths) and name in WindowFunction.__members__:
-        function = WindowFunction(name)
-        smallest = 1.0 if function is WindowFunction.LINEAR else np.finfo(np.float32).tiny
-        if np.isfinite([centers[0], widths[0]]).all() and widths[0] >= smallest:
-            return Window(center=centers[0], width=widths[0], function=function)
-    out.doubt("WINDOW_INVALID", "Its window cannot be used; it is shown between percentiles.")
-    return None
+    if len(centers) != len(widths) or name not in WindowFunction.__members__:
+        return []
+    function = WindowFunction(name)
+    smallest = 1.0 if function is WindowFunction.LINEAR else np.finfo(np.float32).tiny
+    usable = takewhile(lambda pair: pair[1] >= smallest, zip(centers, widths, strict=True))
+    return [Window(center=center, width=width, function=function) for center, width in usable]
 
 
 def _apply_voi_lut(out: Rendered, item: Dataset, *, is_signed: bool) -> None:

@@ -1,11 +1,14 @@
-"""Doubts that any picture can raise, whatever file it came in."""
+"""What holds for any picture, whatever file it came in: the doubts it can raise, and which frames of many are read."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+
 import numpy as np
 
-from callosum.core.errors import UsageError
-from callosum.core.record import Flag
+from callosum.core.errors import Refused, UsageError
+from callosum.core.record import Flag, Image
 from callosum.data.readers.refusal import Reason, quarantine
 
 MIN_SIDE_PX = 8
@@ -50,22 +53,65 @@ def is_constant(pixels: np.ndarray) -> bool:
     return bool((pixels[0] == first).all()) and bool((pixels == first).all())
 
 
-def choose_frame(frame: int | None, num_frames: int) -> tuple[int, list[Flag]]:
-    """The frame to read, counted from 0: the one asked for, else the middle one, which is then flagged.
+def sample_indices(num_frames: int, limit: int) -> list[int]:
+    """The centres of `limit` equal parts of a sequence: all of it when it is not longer, its middle for 1.
 
     Raises:
-        UsageError: the file has no such frame.
+        UsageError: `limit` is not positive.
+    """
+    if limit < 1:
+        message = f"At least 1 picture of a file must be asked for, not {limit}."
+        raise UsageError(message)
+    num_parts = min(num_frames, limit)
+    return [(2 * part + 1) * num_frames // (2 * num_parts) for part in range(num_parts)]
+
+
+def choose_frames(num_frames: int, *, frame: int | None, limit: int) -> tuple[list[int], list[Flag]]:
+    """The frames to read, counted from 0: the one asked for, else a sample, flagged when it leaves some out.
+
+    Raises:
+        UsageError: the file has no such frame, or `limit` is not positive.
     """
     if frame is not None:
         if not 0 <= frame < num_frames:
             message = f"Frame {frame} was asked for; the file has {num_frames}, counted from 0."
             raise UsageError(message)
-        return frame, []
-    index = num_frames // 2
-    if num_frames == 1:
-        return 0, []
-    sentence = f"It has {num_frames} frames; the middle one was read (frame {index}, counted from 0)."
-    return index, [Flag(code="MULTI_FRAME", sentence=sentence)]
+        return [frame], []
+    indices = sample_indices(num_frames, limit)
+    if len(indices) == num_frames:
+        return indices, []
+    if len(indices) == 1:
+        read = f"the middle one was read (frame {indices[0]}, counted from 0)"
+    else:
+        read = f"{len(indices)} of them, evenly spaced, were read"
+    sentence = f"It has {num_frames} frames; {read}."
+    return indices, [Flag(code="MULTI_FRAME", sentence=sentence)]
+
+
+def readable(indices: Iterable[int], read_frame: Callable[[int], Image]) -> Iterator[Image]:
+    """The frames that can be read, one at a time; the last one is flagged when others had to be left out.
+
+    Raises:
+        Refused: none of the frames can be read; the answer of the first.
+    """
+    held, refusals, num_asked = None, [], 0
+    for index in indices:
+        num_asked += 1
+        try:
+            image = read_frame(index)
+        except Refused as refused:
+            refusals.append(refused)
+            continue
+        if held is not None:
+            yield held
+        held = image
+    if held is None:
+        raise refusals[0]
+    if refusals:
+        sentence = f"{len(refusals)} of the {num_asked} frames that were to be read are damaged; they were left out."
+        flag = Flag(code="FRAMES_DAMAGED", sentence=sentence)
+        held = dataclasses.replace(held, flags=(*held.flags, flag))
+    yield held
 
 
 def upright(samples: np.ndarray, orientation: int) -> np.ndarray:

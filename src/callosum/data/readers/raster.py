@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +23,7 @@ from PIL import Image as Pil
 
 from callosum.core.errors import Refused
 from callosum.core.record import Attribute, Flag, Image, PixelUnit
-from callosum.data.readers.picture import choose_frame, finished_colours, picture_flags, upright
+from callosum.data.readers.picture import choose_frames, finished_colours, picture_flags, readable, upright
 from callosum.data.readers.refusal import Reason, check_samples, guard, reject
 from callosum.data.readers.sniff import sniff
 
@@ -53,10 +55,36 @@ def read_image(data: bytes, *, frame: int | None = None) -> Image:
         Refused: `TRUNCATED`, `CORRUPT` or `TOO_MANY_PIXELS`.
         UsageError: `frame` is not in the file.
     """
+    return next(_images(data, frame=frame, limit=1))
+
+
+def read_images(data: bytes, *, limit: int) -> Iterator[Image]:
+    """Read at most `limit` frames of an animation, evenly spaced; see `read_image`."""
+    return _images(data, frame=None, limit=limit)
+
+
+def _images(data: bytes, *, frame: int | None, limit: int) -> Iterator[Image]:
+    with _answered():
+        opened = _PLUGINS[sniff(data)](io.BytesIO(data))
+        check_samples(opened.width * opened.height * len(opened.getbands()))
+        num_frames = getattr(opened, "n_frames", 1) if opened.format in _ANIMATED else 1
+        indices, flags = choose_frames(num_frames, frame=frame, limit=limit)
+
+    def read_frame(index: int) -> Image:
+        with _answered():
+            return _read(opened, data, index, num_frames, list(flags))
+
+    with opened:
+        yield from readable(indices, read_frame)
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Turn what Pillow raises into an answer, and keep its warnings to ourselves."""
     with guard(reject(Reason.CORRUPT, "The picture is damaged.")), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _read(data, frame)
+            yield
         except Pil.DecompressionBombError as error:  # WebP and frames of GIF, beyond our limit as well
             raise reject(Reason.TOO_MANY_PIXELS, "The picture announces more pixels than are read.") from error
         except (OSError, SyntaxError, EOFError) as error:
@@ -71,25 +99,21 @@ def _broken(error: BaseException) -> Refused:
     return reject(Reason.CORRUPT, "The picture is damaged.")
 
 
-def _read(data: bytes, frame: int | None) -> Image:
-    with _PLUGINS[sniff(data)](io.BytesIO(data)) as opened:
+def _read(opened: ImageFile, data: bytes, index: int, num_frames: int, flags: list[Flag]) -> Image:
+    if num_frames > 1:
+        opened.seek(index)  # a frame of a GIF may be larger than its screen
         check_samples(opened.width * opened.height * len(opened.getbands()))
-        num_frames = getattr(opened, "n_frames", 1) if opened.format in _ANIMATED else 1
-        index, flags = choose_frame(frame, num_frames)
-        if index:
-            opened.seek(index)  # a frame of a GIF may be larger than its screen
-            check_samples(opened.width * opened.height * len(opened.getbands()))
-        attributes: dict[str, Attribute] = {"format": (opened.format or "").lower(), "num_frames": num_frames}
-        decoder = f"pillow {PIL.__version__}"
-        if opened.format == "PNG" and data[24] == 16 and data[25] in _PNG_COLOUR_16 and num_frames == 1:
-            pixels, decoder = _png_16(data, opened.getexif().get(_ORIENTATION, 1))
-            attributes["bits"] = 16
-        else:
-            opened.load()
-            pixels = to_samples(ImageOps.exif_transpose(opened))
-            attributes["bits"] = pixels.dtype.itemsize * 8
-        if opened.mode == "CMYK":
-            flags.append(Flag(code="CMYK", sentence="Printing colours were converted to RGB without a profile."))
+    attributes: dict[str, Attribute] = {"format": (opened.format or "").lower(), "num_frames": num_frames}
+    decoder = f"pillow {PIL.__version__}"
+    if opened.format == "PNG" and data[24] == 16 and data[25] in _PNG_COLOUR_16 and num_frames == 1:
+        pixels, decoder = _png_16(data, opened.getexif().get(_ORIENTATION, 1))
+        attributes["bits"] = 16
+    else:
+        opened.load()
+        pixels = to_samples(ImageOps.exif_transpose(opened))
+        attributes["bits"] = pixels.dtype.itemsize * 8
+    if opened.mode == "CMYK":
+        flags.append(Flag(code="CMYK", sentence="Printing colours were converted to RGB without a profile."))
     rows, columns = pixels.shape[:2]
     return Image(
         pixels=pixels,

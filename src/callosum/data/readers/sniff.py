@@ -12,7 +12,14 @@ from callosum.data.readers.prescan import has_dicom
 from callosum.data.readers.refusal import Reason, reject
 
 HEAD_BYTES = 4096
+_GZIP = b"\x1f\x8b"
 
+_NIFTI = (
+    (344, b"n+1\0", "nifti"),
+    (344, b"ni1\0", "nifti"),
+    (4, b"n+2\0\r\n\x1a\n", "nifti"),
+    (4, b"ni2\0\r\n\x1a\n", "nifti"),
+)
 _READ = (
     (0, b"\x89PNG\r\n\x1a\n", "png"),
     (0, b"\xff\xd8\xff", "jpeg"),
@@ -23,6 +30,7 @@ _READ = (
     (0, b"GIF87a", "gif"),
     (0, b"GIF89a", "gif"),
     (8, b"WEBPVP8", "webp"),
+    *_NIFTI,
 )
 _ARCHIVES = (
     (0, b"PK\x03\x04", "ZIP"),
@@ -32,10 +40,6 @@ _ARCHIVES = (
     (0, b"Rar!\x1a\x07", "RAR"),
 )
 _KNOWN = (
-    (344, b"n+1\0", "NIfTI"),
-    (344, b"ni1\0", "NIfTI"),
-    (4, b"n+2\0\r\n\x1a\n", "NIfTI-2"),
-    (4, b"ni2\0\r\n\x1a\n", "NIfTI-2"),
     (0, b"\x89HDF\r\n\x1a\n", "HDF5"),
     (0, b"NRRD", "NRRD"),
     (0, b"ObjectType", "MetaImage"),
@@ -67,6 +71,8 @@ def sniff(data: bytes) -> str:
         return "dicom"
     if name := _match(data, _READ):
         return name
+    if data[:2] == _GZIP and _match(_inflate_head(data), _NIFTI):
+        return "nifti"
     if data[:2] == b"BM" and data[6:10] == b"\0\0\0\0":
         return "bmp"
     if not _match(data, _ARCHIVES) and not _match(data, _KNOWN) and has_dicom(data):
@@ -81,10 +87,10 @@ def _match(data: bytes, table: tuple[tuple[int, bytes, str], ...]) -> str:
 def _refusal(data: bytes) -> Refused:
     """The answer for a format that has no reader."""
     inner, packing = data, ""
-    if data[:2] == b"\x1f\x8b":
+    if data[:2] == _GZIP:
         inner, packing = _inflate_head(data), "gzip-compressed "
     if name := _match(inner, _ARCHIVES):
-        sentence = f"A {packing}{name} archive is not walked; list the members of a .tar in a manifest."
+        sentence = f"A {packing}{name} archive is not walked here: unpack it, or use a manifest."
         return reject(Reason.ARCHIVE_UNSUPPORTED, sentence)
     if name := _match(inner, _KNOWN):
         return reject(Reason.FORMAT_UNSUPPORTED, f"It is a {packing}{name} file; there is no reader for it.")

@@ -10,13 +10,16 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tifffile
 
-from callosum.core.record import Attribute, Flag, Image, PixelUnit
-from callosum.data.readers.picture import choose_frame, finished_colours, picture_flags, upright
+from callosum.core.record import Flag, Image, PixelUnit
+from callosum.data.readers.picture import choose_frames, finished_colours, picture_flags, readable, upright
 from callosum.data.readers.raster import on_black
 from callosum.data.readers.refusal import Reason, check_samples, guard, reject
 
@@ -47,23 +50,45 @@ def read_image(data: bytes, *, frame: int | None = None) -> Image:
             whole slide.
         UsageError: `frame` is not in the file.
     """
+    return next(_images(data, frame=frame, limit=1))
+
+
+def read_images(data: bytes, *, limit: int) -> Iterator[Image]:
+    """Read at most `limit` pages, evenly spaced; see `read_image`."""
+    return _images(data, frame=None, limit=limit)
+
+
+def _images(data: bytes, *, frame: int | None, limit: int) -> Iterator[Image]:
+    with _answered():
+        opened = tifffile.TiffFile(io.BytesIO(data))
+        if any(getattr(opened, name) for name in _SLIDES):
+            raise reject(Reason.FORMAT_UNSUPPORTED, "It is a whole slide; there is no reader for it.")
+        pages = _frames(opened)
+        indices, flags = choose_frames(len(pages), frame=frame, limit=limit)
+
+    def read_frame(index: int) -> Image:
+        with _answered():
+            image = _read(pages[index], len(data), flags)
+            return replace(image, attributes={**image.attributes, "num_frames": len(pages), "frame": index})
+
+    with opened:
+        yield from readable(indices, read_frame)
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Turn what tifffile raises into an answer, and silence it: its messages quote the file."""
     logger = logging.getLogger("tifffile")
-    is_disabled, logger.disabled = logger.disabled, True  # its messages quote the file
+    is_disabled, logger.disabled = logger.disabled, True
     try:
         with guard(reject(Reason.CORRUPT, "The picture is damaged.")), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with tifffile.TiffFile(io.BytesIO(data)) as opened:
-                return _read(opened, len(data), frame)
+            yield
     finally:
         logger.disabled = is_disabled
 
 
-def _read(opened: TiffFile, num_bytes: int, frame: int | None) -> Image:
-    if any(getattr(opened, name) for name in _SLIDES):
-        raise reject(Reason.FORMAT_UNSUPPORTED, "It is a whole slide; there is no reader for it.")
-    pages = _frames(opened)
-    index, flags = choose_frame(frame, len(pages))
-    page = pages[index]
+def _read(page: TiffPage, num_bytes: int, flags: list[Flag]) -> Image:
     check_samples(int(np.prod(page.shape, dtype=np.int64)))
     if any(at + size > num_bytes for at, size in zip(page.dataoffsets, page.databytecounts, strict=False)):
         raise reject(Reason.TRUNCATED, "The picture ends early.")
@@ -71,19 +96,11 @@ def _read(opened: TiffFile, num_bytes: int, frame: int | None) -> Image:
     samples = upright(_channels_last(page.asarray(), page), _orientation(page))
     pixels, more = _meaning(samples, page)
     rows, columns = pixels.shape[:2]
-    attributes: dict[str, Attribute] = {
-        "format": "tiff",
-        "num_frames": len(pages),
-        "frame": index,
-        "rows": rows,
-        "columns": columns,
-        "bits": int(page.bitspersample),
-    }
     return Image(
         pixels=pixels,
         unit=PixelUnit.DISPLAY if pixels.dtype == np.uint8 else PixelUnit.RAW,
         inverted=page.photometric == tifffile.PHOTOMETRIC.MINISWHITE,
-        attributes=attributes,
+        attributes={"format": "tiff", "rows": rows, "columns": columns, "bits": int(page.bitspersample)},
         flags=(*flags, *more, *picture_flags(pixels)),
         decoder=f"tifffile {tifffile.__version__}",
     )

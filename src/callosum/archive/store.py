@@ -1,0 +1,114 @@
+"""Store: an archive's folder, card, tables and lock. What the other modules keep, they keep through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from callosum.archive.card import EARLIER_FORMAT, FORMAT, read_card, write_card
+from callosum.archive.commit import Synced
+from callosum.archive.schema import NEW_COLUMNS, column_of
+from callosum.archive.tables import existing_table, make_table, num_fragments
+from callosum.core.errors import ArchiveBusy, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LOCK = ".lock"
+TABLES = ("images", "refused", "reports", "groups")
+
+
+class Store:
+    """The tables of one archive, some of which may not be there yet."""
+
+    def __init__(self, path: Path, card: dict[str, Any]) -> None:
+        import filelock
+        import lancedb
+
+        self.path = path
+        self.card = card
+        self._db = lancedb.connect(path)
+        self._synced = Synced(path)
+        self._lock = filelock.FileLock(path / LOCK, blocking=False)
+        self._tables: dict[str, Any] = {}
+        self._refresh()
+        if card["format"] == EARLIER_FORMAT:
+            self._upgrade()
+
+    def table(self, name: str) -> Any | None:
+        """A table; None where nothing has been written to it."""
+        return self._tables.get(name)
+
+    def made(self, name: str, schema: pa.Schema) -> Any:
+        """A table, which is made with this schema if there is none."""
+        if name not in self._tables:
+            self._tables[name] = make_table(self._db, self.path, name, schema)
+        return self._tables[name]
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the right to write, and see first what others have written.
+
+        Raises:
+            ArchiveBusy: another process has it.
+            UsageError: the folder cannot be written to.
+        """
+        import filelock
+
+        try:
+            lock = self._lock.acquire()
+        except filelock.Timeout:
+            message = "Another process is writing to this archive."
+            raise ArchiveBusy(message, hint="Wait until it has ended, then give the command again.") from None
+        except OSError as error:
+            message = "The archive's folder cannot be written to."
+            raise UsageError(message, hint="Check its permissions and the space on its disk.") from error
+        with lock:
+            if self._lock.lock_counter == 1:
+                self._refresh()
+                self.card = read_card(self.path)
+                self.flush()  # what an earlier process may not have flushed
+            yield
+
+    def flush(self) -> None:
+        """Put on the disk whatever was written since the last time."""
+        self._synced.flush()
+
+    def note(self, **values: Any) -> None:
+        """Keep values on the card."""
+        self.card = {**self.card, **values}
+        write_card(self.path, self.card)
+
+    def compact(self, *, max_fragments: int) -> None:
+        """Merge the small files of tables that have more than so many."""
+        for table in self._tables.values():
+            if num_fragments(table) > max_fragments:
+                table.optimize()
+        self.flush()
+
+    def _refresh(self) -> None:
+        for name in TABLES:
+            if name in self._tables:
+                self._tables[name].checkout_latest()
+            elif (table := existing_table(self._db, self.path, name)) is not None:
+                self._tables[name] = table
+
+    def _upgrade(self) -> None:
+        """Bring an archive of the earlier format to this one: its images get the columns they lack.
+
+        An attribute that has the name of such a column gets the column that `column_of` now gives it. Each of the
+        two steps is one commit, and the card is written last, so that an interrupted upgrade is taken up.
+        """
+        import pyarrow as pa
+
+        with self.writing():
+            images = self.table("images")
+            if images is not None and not set(NEW_COLUMNS) <= set(images.schema.names):
+                taken = [name for name in NEW_COLUMNS if name in images.schema.names]
+                if taken:
+                    images.alter_columns(*({"path": name, "rename": column_of(name)} for name in taken))
+                images.add_columns(pa.schema([pa.field(name, pa.string()) for name in NEW_COLUMNS]))
+                self.flush()
+            self.note(format=FORMAT)

@@ -1,0 +1,90 @@
+"""A slide is one file and many batches of tiles: what became of each batch, until the slide can be answered for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from callosum.core.record import Answer, Flag
+from callosum.service.outcome import Expanded, Unreadable
+
+MAX_LOST_SHARE = 0.2
+"""With more of its tiles lost, the flag says that the slide is not well covered."""
+
+
+@dataclass(kw_only=True)
+class _Open:
+    """A slide of which not every batch is done."""
+
+    slide: Expanded
+    num_left: int
+    num_new: int = 0
+    num_same: int = 0
+    num_lost: int = 0
+    flags: list[Flag] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A slide of which every batch is done.
+
+    Attributes:
+        slide: As it was expanded.
+        num_new: Tiles that are new in the archive.
+        num_same: Tiles that were there.
+        flags: Doubts about it, tiles that were lost among them.
+        refused: The answer when no tile at all could be read; None otherwise.
+    """
+
+    slide: Expanded
+    num_new: int
+    num_same: int
+    flags: tuple[Flag, ...]
+    refused: Unreadable | None
+
+
+class Slides:
+    """The slides of a run."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, _Open] = {}
+
+    def begin(self, slide: Expanded) -> None:
+        """A slide's batches are going to come."""
+        self._open[slide.source_digest] = _Open(slide=slide, num_left=len(slide.parts), flags=list(slide.flags))
+
+    def done(
+        self, slide: str, *, num_new: int = 0, num_same: int = 0, num_lost: int = 0, flags: Iterable[Flag] = ()
+    ) -> Finished | None:
+        """One batch is done; the slide when it was the last one."""
+        now = self._open[slide]
+        now.num_left -= 1
+        now.num_new += num_new
+        now.num_same += num_same
+        now.num_lost += num_lost
+        now.flags += flags
+        if now.num_left:
+            return None
+        del self._open[slide]
+        return _finished(now)
+
+
+def _finished(now: _Open) -> Finished:
+    flags = list(now.flags)
+    num_tiles = now.num_new + now.num_same + now.num_lost
+    if now.num_lost:
+        share = now.num_lost / num_tiles
+        doubt = "; it is not well covered" if share > MAX_LOST_SHARE else ""
+        sentence = f"{now.num_lost} of {num_tiles} tiles could not be read{doubt}."
+        flags.append(Flag(code="TILES_LOST", sentence=sentence))
+    refused = None
+    if num_tiles == now.num_lost:
+        refused = Unreadable(
+            source=now.slide.source,
+            source_digest=now.slide.source_digest,
+            answer=Answer.QUARANTINE,
+            code="CORRUPT",
+            sentence="No tile of this slide could be read.",
+            attributes={},
+        )
+    return Finished(slide=now.slide, num_new=now.num_new, num_same=now.num_same, flags=tuple(flags), refused=refused)
