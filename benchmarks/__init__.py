@@ -6,5 +6,6 @@ ingest      images per second end to end over encoding alone; peak memory
 report_styles  made-up reports in many styles of headings
 reports     section boundaries of reports: F1, and speed
 slides      tiles a second over bare openslide
+read        files to pictures of 224 pixels: the jail, large films, slides, memory
 starter     how good the starter model is
 """

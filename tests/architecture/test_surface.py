@@ -27,7 +27,7 @@ ROOT_NAMES = [
     "read_volume",
     "zero_shot",
 ]
-COMPUTING = {"--device", "--precision", "--runtime"}
+COMPUTING = {"--calibration", "--device", "--precision", "--runtime"}
 READING = {"--frames", "--mpp", "--stain", "--tiles", "--window"}
 OPTIONS = {
     "classify": {"--json", "--label", "--model", "--template", *COMPUTING},

@@ -122,7 +122,7 @@ def _damage_answered(path: Path) -> Iterator[None]:
         if zipfile.is_zipfile(path):
             raise reject(Reason.CORRUPT, "A member of the archive is damaged.") from error
         raise reject(Reason.TRUNCATED, "The archive ends early.") from error
-    except (NotImplementedError, RuntimeError) as error:  # a compression that is not known, or a password
+    except RuntimeError as error:  # a compression that is not known, or a password
         raise reject(Reason.ARCHIVE_UNSUPPORTED, "The archive is packed in a way that is not read.") from error
     except (zlib.error, EOFError, tarfile.TarError, UnicodeDecodeError) as error:
         raise reject(Reason.CORRUPT, "A member of the archive is damaged.") from error

@@ -55,7 +55,7 @@ def command(quick: bool, as_json: bool) -> int:
     from callosum.cli.output import console, write_json
 
     checks = [*_machine(), *(_package(name, use) for name, use in PACKAGES.items())]
-    checks += [*_runtime(), *_models(quick=quick)]
+    checks += [*_jail(), *_runtime(), *_models(quick=quick)]
     if as_json:
         write_json({"schema": "callosum.check/1", **asdict(check)} for check in checks)
     else:
@@ -82,6 +82,25 @@ def _package(module: str, use: str) -> Check:
         return Check(name=module, is_ok=False, detail=detail)
     packages = importlib.metadata.packages_distributions().get(module, [module])
     return Check(name=module, is_ok=True, detail=f"{importlib.metadata.version(packages[0])}: {use}")
+
+
+def _jail() -> list[Check]:
+    """What the process that decodes files is kept from on this system; the network may be beyond our reach."""
+    from callosum.core.errors import MissingDependency
+    from callosum.data.jail import confinement
+
+    try:
+        measures = confinement()
+    except MissingDependency as error:
+        return [Check(name="jail", is_ok=False, detail=str(error))]
+    return [
+        Check(
+            name=f"jail {each.name}",
+            is_ok=True,
+            detail=each.detail if each.is_applied else f"not kept from: {each.detail}",
+        )
+        for each in measures
+    ]
 
 
 def _runtime() -> list[Check]:

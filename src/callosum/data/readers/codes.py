@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 REASONS = {
-    "ARCHIVE_UNSUPPORTED": ("REJECT", "a zip, tar or similar file; name its members in a manifest"),
+    "ARCHIVE_UNSAFE": ("REJECT", "a zip or tar whose members grow out of proportion, or whose names lead out of it"),
+    "ARCHIVE_UNSUPPORTED": ("REJECT", "an archive within an archive, encrypted, or of a kind that is not walked"),
     "BITS_INVALID": ("REJECT", "the stated bits of a sample are missing, impossible or contradict each other"),
     "BITS_UNSUPPORTED": ("METADATA_ONLY", "samples of a type that no reader knows"),
     "CHANNELS_UNSUPPORTED": ("REJECT", "more channels than grey or colour"),

@@ -140,9 +140,9 @@ FAILURES = (
     _row(
         26,
         "a film that was inverted before it was stored",
-        (_ACCEPT,),
-        "",
-        "nothing in the file tells; it is shown as it is",
+        (_ACCEPT, _FLAG),
+        "POLARITY_SUSPECT",
+        "shown as it is; of frontal chest films the picture tells, and a flag says so",
     ),
     _row(27, "palette colours without the palette", (_QUARANTINE,), "PALETTE_MISSING", "indices are not a picture"),
     _row(
@@ -206,9 +206,10 @@ FAILURES = (
     _row(
         38,
         "zip, tar and other archives among the files",
-        (_REJECT,),
-        "ARCHIVE_UNSUPPORTED",
-        "never unpacked, so no bomb grows and no name leads outside; the members of a tar come in by a manifest",
+        (_ACCEPT, _REJECT),
+        "ARCHIVE_UNSAFE ARCHIVE_UNSUPPORTED",
+        "members of zip and plain tar are read in place; one that grows too much, or whose names lead outside, is not "
+        "opened; archives inside archives are not walked",
     ),
     _row(
         39,

@@ -33,6 +33,7 @@ from pydicom.uid import (
 
 from callosum.core.errors import Refused
 from callosum.core.record import Answer, Image, PixelUnit
+from callosum.data.containers import member_names
 from callosum.data.readers import read_bytes, read_pictures
 from callosum.data.readers.failures import FAILURES
 
@@ -285,6 +286,26 @@ def test_every_row_has_a_test() -> None:
 @pytest.mark.parametrize("place", sorted(set(ELSEWHERE.values())))
 def test_the_other_tests_are_there(place: str) -> None:
     assert (ROOT / place).exists()
+
+
+def grown() -> bytes:
+    """A thousand bytes of content for each of the archive."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(100):
+            archive.writestr(f"{number}.dcm", bytes(1 << 20))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "make", [zipped, lambda: zipped("/etc/evil.dcm"), tarred, grown], ids=["zip", "absolute", "tar", "bomb"]
+)
+def test_an_unsafe_archive_is_not_opened(tmp_path: Path, make: Callable[[], bytes]) -> None:
+    (tmp_path / "archive").write_bytes(make())
+    with pytest.raises(Refused) as caught:
+        member_names(tmp_path / "archive")
+    assert (caught.value.answer, caught.value.reason) == ("REJECT", "ARCHIVE_UNSAFE")
+    assert "evil" not in caught.value.sentence
 
 
 @pytest.mark.parametrize("make", [deflate_bomb, nested], ids=["deflate", "nesting"])
