@@ -23,6 +23,8 @@ SHADES = ("black", "dark", "grey", "bright", "white")
 class FakePreprocess:
     """Nearest-neighbour to 8 x 8, three channels."""
 
+    spare_px = None
+
     def __call__(self, display: np.ndarray) -> np.ndarray:
         rows, columns = (np.arange(SIDE) * n // SIDE for n in display.shape[:2])
         small = display[rows][:, columns]

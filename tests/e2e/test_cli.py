@@ -212,7 +212,7 @@ def acknowledged(path: Path) -> int:
 
 
 def test_a_killed_run_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "many", 700)
+    write_pictures(tmp_path / "many", 1000)
     running = subprocess.Popen(command("index", tmp_path / "a", tmp_path / "many"), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while (kept := acknowledged(tmp_path / "a")) == 0 and time.monotonic() < deadline:
@@ -220,16 +220,16 @@ def test_a_killed_run_loses_nothing_acknowledged(tmp_path: Path) -> None:
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     kept = max(kept, acknowledged(tmp_path / "a"))
-    assert 0 < kept < 700, "the run was killed in its middle"
+    assert 0 < kept < 1000, "the run was killed in its middle"
     report = lines(callosum("index", tmp_path / "a", tmp_path / "many", "--resume", "--json"))[-1]
     assert report["unchanged"] == kept
     archive = Archive.open(tmp_path / "a")
-    assert archive.count() == 700
-    assert len(np.unique(archive.digests())) == 700
+    assert archive.count() == 1000
+    assert len(np.unique(archive.digests())) == 1000
 
 
 def test_interrupting_says_how_to_resume(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "many", 700)
+    write_pictures(tmp_path / "many", 1600)
     running = subprocess.Popen(
         command("index", tmp_path / "a", tmp_path / "many"),
         stdout=subprocess.DEVNULL,

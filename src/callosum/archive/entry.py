@@ -68,6 +68,10 @@ class Entry:
         """The entry, its render recipe naming what computed the vector."""
         return replace(self, render_recipe=json.dumps({**json.loads(self.render_recipe), "runtime": runtime}))
 
+    def averaged(self, factor: int) -> Entry:
+        """The entry, its render recipe telling over squares of which side the rendered picture was averaged."""
+        return replace(self, render_recipe=json.dumps({**json.loads(self.render_recipe), "averaged": factor}))
+
     def pseudonymous(self, key: bytes) -> Entry:
         """The same entry, its five ids replaced by keyed hashes that cannot be looked up without the key."""
         hashed: dict[str, Any] = {name: pseudonym(key, getattr(self, name)) for name in _IDS}

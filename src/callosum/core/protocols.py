@@ -18,6 +18,11 @@ class Preprocess(Protocol):
     It is a small picklable value that needs neither torch nor the weights, so that reading workers can apply it.
     """
 
+    @property
+    def spare_px(self) -> int | None:
+        """Pixels that are enough for either side of a picture that may be averaged down; None where none may be."""
+        ...
+
     def __call__(self, display: UInt8[np.ndarray, "H W *C"]) -> UInt8[np.ndarray, "S S 3"]:
         """Resize and crop a grey or colour picture to what the image tower takes, still uint8."""
         ...

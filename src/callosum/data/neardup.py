@@ -75,6 +75,11 @@ class NearPairs:
 class Thumbnail:
     """A picture to its thumbnail, three equal channels: a `Preprocess`, so that reading workers can make it."""
 
+    @property
+    def spare_px(self) -> int | None:
+        """Every pixel counts."""
+        return None
+
     def __call__(self, display: UInt8[np.ndarray, "H W *C"]) -> UInt8[np.ndarray, "S S 3"]:
         """Grey, 32 x 32, means of areas."""
         picture = PilImage.fromarray(display).convert("L").resize((SIDE, SIDE), PilImage.Resampling.BOX)

@@ -126,13 +126,14 @@ def inspect(
     sources: Iterable[Source],
     *,
     archive: Archive | None = None,
+    preprocess: Preprocess | None = None,
     reports: Path | None = None,
     config: IngestConfig | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> IngestReport:
     """What `ingest` would answer, without encoding or writing anything; see `ingest`."""
     run = _Run(Sorter(archive), config or IngestConfig(), on_progress, archive=archive)
-    run.read(sources, run.job(preprocess=None, key=archive.key if archive else b""), reports=reports)
+    run.read(sources, run.job(preprocess=preprocess, key=archive.key if archive else b""), reports=reports)
     return run.report()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from callosum.archive.entry import entry_from_image
+from callosum.archive.entry import THUMBNAIL_PX, entry_from_image
 from callosum.archive.reports import report_entry
 from callosum.core.digest import digest_bytes
 from callosum.core.errors import MissingDependency, Refused
@@ -131,7 +131,8 @@ def _ready(
     for number, image in enumerate(images):
         if job.reading.windowing is not None:
             image = image.windowed(job.reading.windowing)
-        display = image.display()
+        spare_px = job.preprocess.spare_px if job.preprocess else None
+        display = image.display(min_px=spare_px and max(spare_px, 2 * THUMBNAIL_PX))
         entry = entry_from_image(
             image,
             source=source.name,
@@ -145,6 +146,8 @@ def _ready(
             split=source.split,
             attributes=dict(source.attributes),
         ).pseudonymous(job.key)
+        if display.shape[:2] != image.pixels.shape[:2]:
+            entry = entry.averaged(image.pixels.shape[0] // display.shape[0])
         entry = entry.with_ids(patient_id=source.patient_id, study_id=source.study_id)
         pixels = None if job.preprocess is None else job.preprocess(display)
         yield Ready(entry=entry, flags=image.flags, pixels=pixels)

@@ -106,7 +106,15 @@ class Service:
         is_there = (self._path / CARD).exists()
         if is_dry_run:
             archive = self.archive if is_there else None
-            return inspect(sources, archive=archive, reports=reports, config=config, on_progress=on_progress)
+            preprocess = self.encoder.preprocess
+            return inspect(
+                sources,
+                archive=archive,
+                preprocess=preprocess,
+                reports=reports,
+                config=config,
+                on_progress=on_progress,
+            )
         archive = self.archive if is_there else Archive.create(self._path, space=self.encoder.space)
         return ingest(archive, sources, self.encoder, reports=reports, config=config, on_progress=on_progress)
 

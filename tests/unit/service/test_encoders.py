@@ -57,6 +57,11 @@ def test_the_command_line_hands_the_folder_on(folder: Path, tmp_path: Path, monk
     assert seen == {"precision": "int8", "runtime": "auto", "device": "auto", "calibration": folder}
 
 
+def test_a_device_that_is_not_there_is_refused_by_the_starter_too() -> None:
+    with pytest.raises(UsageError, match="found 'abacus'"):
+        load_encoder("starter", device="abacus").encode_text(["a text"])
+
+
 def test_options_of_reading_are_for_published_models() -> None:
     with pytest.raises(UsageError, match="activation: how an installed checkpoint is read was decided"):
         load_encoder("starter", activation="gelu")

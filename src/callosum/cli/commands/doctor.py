@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 from dataclasses import asdict, dataclass
@@ -25,6 +26,14 @@ PACKAGES = {
     "tifffile": "read TIFF of any sample type",
     "PIL": "read PNG, JPEG and TIFF",
 }
+EXTRAS = {
+    "nibabel": ("nifti", "read NIfTI"),
+    "openslide": ("slides", "read whole slides of every scanner"),
+    "huggingface_hub": ("hub", "fetch published models when asked to"),
+    "openvino": ("openvino", "encode with OpenVINO"),
+}
+"""Packages that are not needed: their extra, and what they are for."""
+
 EXIT_ENVIRONMENT = 3
 
 
@@ -55,6 +64,7 @@ def command(quick: bool, as_json: bool) -> int:
     from callosum.cli.output import console, write_json
 
     checks = [*_machine(), *(_package(name, use) for name, use in PACKAGES.items())]
+    checks += [_extra(name, *what) for name, what in EXTRAS.items()]
     checks += [*_jail(), *_runtime(), *_models(quick=quick)]
     if as_json:
         write_json({"schema": "callosum.check/1", **asdict(check)} for check in checks)
@@ -82,6 +92,12 @@ def _package(module: str, use: str) -> Check:
         return Check(name=module, is_ok=False, detail=detail)
     packages = importlib.metadata.packages_distributions().get(module, [module])
     return Check(name=module, is_ok=True, detail=f"{importlib.metadata.version(packages[0])}: {use}")
+
+
+def _extra(module: str, extra: str, use: str) -> Check:
+    if importlib.util.find_spec(module) is None:
+        return Check(name=module, is_ok=True, detail=f"not installed; pip install 'callosum[{extra}]' to {use}")
+    return _package(module, use)
 
 
 def _jail() -> list[Check]:
