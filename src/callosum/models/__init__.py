@@ -6,6 +6,8 @@ text           text towers, in torch and in numpy
 dual           the network of two towers, for training and for images
 tokenizer      WordPiece
 preprocess     a display picture to the square the image tower takes
+area           OpenCV's area filter, which one family of published models resizes with
+architectures  towers and preprocessing of methods that have no published weights, built by name
 encoder        a checkpoint as an `Encoder`: texts without torch, images with it
 checkpoints    the folder format, its card and its digests; the starter that ships with the package
 layers_numpy   the shared layers in numpy

@@ -62,5 +62,5 @@ def compute_for(
     if runtime.runtime is Runtime.OPENVINO or runtime.precision is Precision.INT8:
         kind = OpenVinoCompute
     elif is_small and isinstance(weights, Path) and runtime.precision is Precision.FP32:
-        kind = SmallCompute
+        kind = SmallCompute if runtime.device in ("auto", "cpu") else TorchCompute  # numpy has no other device
     return kind(config, preprocess, weights, pad_id=pad_id, runtime=runtime)

@@ -44,7 +44,9 @@ class OpenVinoCompute(TorchCompute):
             raise UsageError(message, hint="Leave the runtime out, or say openvino.")
         if runtime.precision is Precision.INT8 and (runtime.calibration is None or len(runtime.calibration) < 2):
             message = "int8 is measured on some of your own pictures first; found none."
-            raise UsageError(message, hint="Give load_encoder calibration=[...], a hundred pictures or more.")
+            raise UsageError(
+                message, hint="Give a hundred or more: --calibration FOLDER, or load_encoder(..., calibration=[...])."
+            )
         super().__init__(config, preprocess, weights, pad_id=pad_id, runtime=runtime)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
@@ -77,12 +78,13 @@ class TorchCompute:
         wanted = self.runtime.device
         if wanted == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
-        if not wanted.startswith(("cpu", "cuda", "mps", "xpu")):
-            message = f"A device is auto, cpu, or one of torch's such as cuda; found {wanted!r}."
-            raise UsageError(message)
-        if wanted.startswith("cuda") and not torch.cuda.is_available():
-            message = f"The device {wanted} is not there."
-            raise UsageError(message, hint="Use --device cpu, or leave it out.")
+        try:
+            if torch.device(wanted).type == "meta":
+                raise ValueError
+            torch.zeros(1, device=wanted).cpu()
+        except Exception as error:  # what torch raises depends on the device and on how torch was built
+            message = f"A device is auto, cpu, or one of torch's such as cuda, and it is there; found {wanted!r}."
+            raise UsageError(message, hint="Use --device cpu, or leave it out.") from error
         return wanted
 
     @cached_property
@@ -122,7 +124,7 @@ class TorchCompute:
             from callosum.models.runtime.unpadded import takes_unpadded
 
             if takes_unpadded(network.text):
-                plan = chunked(ids)
+                plan = chunked(ids, num_threads=num_cores())
                 batches = [([ids[n] for n in batch],) for batch in plan.batches]
                 return self._gathered(partial(_unpadded, network), batches)[plan.restore_N]
         size = MICRO_BATCH if self.device == "cpu" else TEXT_BATCH
@@ -160,7 +162,7 @@ class TorchCompute:
             raise UsageError(message, hint="GLoRIA's have vectors of words.")
         ids_BL, mask_BL = self._padded(ids)
         inputs = [torch.from_numpy(part).to(self.device) for part in (ids_BL, mask_BL, joins_V[ids_BL])]
-        with torch.inference_mode():
+        with torch.inference_mode(), self._exact():
             words, mask = self.network.text.word_features(*inputs)
             return unit_rows(self.network.text_projection(words).float().cpu().numpy()), mask.cpu().numpy()
 
@@ -169,6 +171,14 @@ class TorchCompute:
         import torch
 
         return f"torch {torch.__version__}, {self.runtime.precision}, {self.device}"
+
+    def _exact(self) -> AbstractContextManager[None]:
+        """On a GPU of NVIDIA float32 is multiplied as such: its own default for convolutions keeps ten bits."""
+        if not self.device.startswith("cuda"):
+            return nullcontext()
+        from callosum.models.runtime.switch import without_tf32
+
+        return without_tf32()
 
     def _padded(self, ids: Ids) -> tuple[np.ndarray, np.ndarray]:
         return pad(ids, pad_id=self.pad_id, length=self.pad_length)
@@ -190,8 +200,9 @@ class TorchCompute:
         import torch
 
         inputs = [torch.from_numpy(np.ascontiguousarray(part)).to(self.device) for part in batch]
-        is_lower = self.device != "cpu" and self.runtime.precision is Precision.BF16
-        with torch.inference_mode(), torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=is_lower):
+        kind = self.device.split(":")[0]
+        is_lower = kind != "cpu" and self.runtime.precision is Precision.BF16
+        with torch.inference_mode(), self._exact(), torch.autocast(kind, torch.bfloat16, enabled=is_lower):
             return unit_rows(encode(*inputs).float().cpu().numpy())
 
     @cached_property

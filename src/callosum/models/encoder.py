@@ -157,7 +157,8 @@ class CheckpointEncoder:
                 raise UsageError(message, hint="Use callosum.load_encoder, or give arrays or records.")
             image = self._read(Path(image))
         if hasattr(image, "display"):
-            image = image.display()
+            spare_px = self._preprocess.spare_px  # as indexing does, so that a picture finds itself
+            image = image.display(min_px=spare_px) if spare_px else image.display()
         elif hasattr(image, "convert") and hasattr(image, "mode"):
             image = _pil_pixels(image)
         if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,)):

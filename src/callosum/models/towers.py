@@ -31,6 +31,8 @@ class Projection(StrEnum):
     MLP = "mlp"
     AFFINE = "affine"
     """Linear with a bias (GLoRIA's image side)."""
+    RELU = "relu"
+    """Two linear layers with biases, and a ReLU between them (ConVIRT)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,6 +95,10 @@ def test_what_belongs_to_the_process_is_as_it_was(weights: dict[str, torch.Tenso
         torch.set_num_threads(before)
 
 
+def has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
 def test_choices_that_do_not_exist_are_refused(weights: dict[str, torch.Tensor]) -> None:
     with pytest.raises(UsageError, match="your own pictures"):
         compute_for(CONFIG, PREPROCESS, weights, runtime=RuntimeConfig(precision=Precision.INT8))
@@ -102,6 +106,10 @@ def test_choices_that_do_not_exist_are_refused(weights: dict[str, torch.Tensor])
         compute_for(CONFIG, PREPROCESS, weights, runtime=RuntimeConfig(precision=Precision.INT8, runtime=Runtime.TORCH))
     with pytest.raises(UsageError, match="found 'abacus'"):
         computing(weights, device="abacus").image(PIXELS)
+    absent = [name for name in ("mps", "xpu", "cuda:63", "meta", "cpu:x", "") if name != "mps" or not has_mps()]
+    for device in absent:
+        with pytest.raises(UsageError, match="and it is there; found"):
+            computing(weights, device=device).text(IDS)
     choice = RuntimeConfig(runtime=Runtime.OPENVINO)
     assert type(compute_for(CONFIG, PREPROCESS, weights, runtime=choice)) is OpenVinoCompute
 

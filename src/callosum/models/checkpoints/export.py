@@ -17,10 +17,11 @@ from safetensors.torch import load_file
 
 from callosum.core.errors import InputError
 from callosum.models.checkpoints.bert_sizes import ACTIVATIONS
-from callosum.models.checkpoints.cards import LICENCES, TOKENIZER, WEIGHTS, read_card, verify_digests
+from callosum.models.checkpoints.cards import LICENCES, TOKENIZER, WEIGHTS, Card, read_card, verify_digests
 from callosum.models.checkpoints.foreign import read_foreign
 from callosum.models.checkpoints.load import read_sizes
 from callosum.models.checkpoints.open_clip import FITS, SETTINGS
+from callosum.models.checkpoints.published import NO_PATIENT, Published, published, write_origin
 from callosum.models.checkpoints.remap import open_clip_out
 from callosum.models.checkpoints.stage import hidden_folder, publish, require_free
 from callosum.models.checkpoints.weights import write_weights
@@ -49,7 +50,8 @@ def export_open_clip(checkpoint: Path, place: Path) -> None:
         UsageError: there is something at `place` already.
         DigestMismatch: a file of the checkpoint is not the one its card names.
     """
-    verify_digests(checkpoint, read_card(checkpoint))
+    card = read_card(checkpoint)
+    verify_digests(checkpoint, card)
     config, preprocess = read_sizes(checkpoint)
     vision, text = kind_of(config.vision), kind_of(config.text)
     if vision not in VISION or text not in TEXT:
@@ -68,8 +70,21 @@ def export_open_clip(checkpoint: Path, place: Path) -> None:
             _write_json(folder / "tokenizer_config.json", _tokenizer(checkpoint, config))
         if (checkpoint / LICENCES).is_file():
             shutil.copyfile(checkpoint / LICENCES, folder / LICENCES)
+        write_origin(folder, *_origin(card))
         _require_equal(folder, config, preprocess, state)
         publish(folder, place.absolute())
+
+
+def _origin(card: Card) -> tuple[str, Published]:
+    """Family and card, as an import of the export shall have them again."""
+    family = (card.space or card.name).split(".")[0]  # a card's name is its owner's choice, its space's is not
+    return family, Published(
+        summary=card.summary,
+        source=card.source,
+        licence=card.licence,
+        not_for=card.not_for.removeprefix(NO_PATIENT).strip(),
+        hub=published(family).hub,
+    )
 
 
 def _require_equal(folder: Path, config: DualConfig, preprocess: Preprocess, state: dict[str, torch.Tensor]) -> None:

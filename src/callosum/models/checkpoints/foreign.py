@@ -6,7 +6,7 @@ Nothing is guessed that the weights or the settings beside them do not tell; an 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor
 from callosum.core.errors import InputError
 from callosum.models.checkpoints import open_clip, remap
 from callosum.models.checkpoints.bert_sizes import bert_config
+from callosum.models.checkpoints.published import ORIGIN, Published, read_origin
 from callosum.models.checkpoints.stock import as_published
 from callosum.models.checkpoints.tensors import read_json, read_tensors, unpacked
 from callosum.models.layers import Activation
@@ -32,6 +33,10 @@ MEDCLIP_PX, GLORIA_PX, GLORIA_LONGEST_PX, GLORIA_TOWER_PX = 224, 224, 256, 299
 MEDCLIP_MEAN, MEDCLIP_STD = 0.5862785803043838, 0.27950088968644304
 CHEXZERO_PX, CHEXZERO_TOWER_PX = 320, 224
 CHEXZERO_MEAN, CHEXZERO_STD = 101.48761 / 255.0, 83.43944 / 255.0
+QUICK_GELU_ASSUMED = (
+    "It is computed with OpenAI's quick GELU, which is a guess: the weights do not tell. What open_clip trained (on "
+    "LAION, say) mostly wants the plain one: say activation quick_gelu or gelu, or bring the folder with its settings."
+)
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 
@@ -56,12 +61,14 @@ class Reading:
         tokenizer: Folder of the tokenizer, where it does not lie beside the weights.
         pool: Pooling of the text tower, where the family has a choice.
         context_length: Longest text; the family's own by default.
+        activation: Of a bare CLIP's perceptrons, which its weights do not tell; OpenAI's quick GELU by default.
     """
 
     family: Family | None = None
     tokenizer: Path | None = None
     pool: Pool | None = None
     context_length: int | None = None
+    activation: Activation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +81,8 @@ class Foreign:
         state: Weights under our names.
         preprocess: From a picture to the tower's input.
         tokenizer: From texts to ids.
+        assumed: What its files do not say and nobody said, as a sentence for its card.
+        origin: What its card said where it was exported, if it was.
     """
 
     family: str
@@ -81,6 +90,8 @@ class Foreign:
     state: dict[str, Tensor]
     preprocess: Preprocess
     tokenizer: SubwordTokenizer
+    assumed: str = ""
+    origin: Published | None = None
 
 
 def read_foreign(path: Path, reading: Reading | None = None) -> Foreign:
@@ -141,12 +152,14 @@ def _open_clip(folder: Path, reading: Reading) -> Foreign:
     tokenizer = tokenizer_from_folder(
         reading.tokenizer or folder, context_length=config.text.context_length, unescapes_html=True
     )
+    family, origin = read_origin(folder) if (folder / ORIGIN).is_file() else (settings.family, None)
     return Foreign(
-        family=settings.family,
+        family=family,
         config=config,
         state=remap.open_clip_in(state),
         preprocess=settings.preprocess,
         tokenizer=tokenizer,
+        origin=origin,
     )
 
 
@@ -200,7 +213,7 @@ def _gloria(folder: Path, state: dict[str, Tensor], reading: Reading) -> Foreign
         size_px=GLORIA_PX,
         fit=Fit.PAD_CROP,
         longest_px=GLORIA_LONGEST_PX,
-        resample=Resample.BOX,
+        resample=Resample.AREA,
         is_grey=True,
         keeps_mode=True,
         mean=(0.5,) * 3,
@@ -212,11 +225,12 @@ def _gloria(folder: Path, state: dict[str, Tensor], reading: Reading) -> Foreign
 
 
 def _clip(folder: Path, state: dict[str, Tensor], reading: Reading) -> Foreign:
-    """OpenAI's CLIP and what was tuned from it: a bare state dict, which wants the quick GELU."""
+    """OpenAI's CLIP and what was tuned from it: a bare state dict, which does not tell its activation."""
     family = reading.family or Family.CLIP
     buffers = ("input_resolution", "context_length", "vocab_size")  # what OpenAI's own files hold beside the weights
+    is_told = bool(reading.activation) or family is not Family.CLIP or not state.keys().isdisjoint(buffers)
     state = {name: value for name, value in state.items() if name not in buffers}
-    config = open_clip.clip_config(_shapes(state), activation=Activation.QUICK_GELU)
+    config = open_clip.clip_config(_shapes(state), activation=reading.activation or Activation.QUICK_GELU)
     side = open_clip.clip_size_px(_shapes(state))
     preprocess = open_clip.clip_preprocess(side)
     if family is Family.CHEXZERO:
@@ -230,7 +244,8 @@ def _clip(folder: Path, state: dict[str, Tensor], reading: Reading) -> Foreign:
             std=(CHEXZERO_STD,) * 3,
             tower_px=CHEXZERO_TOWER_PX,
         )
-    return _assembled(family.value, config, remap.open_clip_in(state), preprocess, folder, reading)
+    found = _assembled(family.value, config, remap.open_clip_in(state), preprocess, folder, reading)
+    return found if is_told else replace(found, assumed=QUICK_GELU_ASSUMED)
 
 
 _READERS: dict[Family, Callable[[Path, dict[str, Tensor], Reading], Foreign]] = {

@@ -1,4 +1,4 @@
-"""Golden vectors: what a checkpoint gave for two pictures and three sentences on the machine that wrote it.
+"""Golden vectors: what a checkpoint gave for some pictures and three sentences on the machine that wrote it.
 
 Digests say that the files are the same; these say that they still compute the same, with this processor, this torch
 and this version of the package. The pictures are made of whole numbers, so they are the same everywhere.
@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -18,7 +19,12 @@ from callosum.core.errors import InputError, IntegrityError
 from callosum.core.protocols import Encoder
 from callosum.models.checkpoints.cards import GOLDEN
 
-SCHEMA = "callosum.golden/1"
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+SCHEMA = "callosum.golden/2"
+NAMES = {"callosum.golden/1": ("texts", "images"), SCHEMA: ("texts", "images", "files")}
+"""What golden vectors there are, by schema; the first had none of a picture in the mode of its file."""
 SENTENCES = (
     "Chest X-ray, frontal view: no acute finding.",
     "axial CT of the abdomen with a 2 cm lesion of the liver",
@@ -58,11 +64,23 @@ def pictures() -> list[UInt8[np.ndarray, "H W *C"]]:
     return [grey.astype(np.uint8), np.stack([red, green, blue], axis=2).astype(np.uint8)]
 
 
+def file_picture() -> PilImage:
+    """A picture as some files hold it, a palette of which one colour is transparent: its mode is kept, or is not."""
+    from PIL import Image
+
+    y, x = np.mgrid[0:170, 0:210]
+    picture = Image.fromarray(((x // 7 * 5 + y // 9 * 11) % 64).astype(np.uint8))
+    picture.putpalette([(n * step) % 256 for n in range(64) for step in (4, 37, 151)])
+    picture.info["transparency"] = 5
+    return picture
+
+
 def golden_vectors(encoder: Encoder) -> dict[str, Float[np.ndarray, "N D"]]:
-    """Compute them: `texts` and `images`."""
+    """Compute them: `texts`, `images` given as arrays, and `files` given as Pillow opens them."""
     return {
         "texts": encoder.encode_text(list(SENTENCES)).matrix,
         "images": encoder.encode_image(pictures()).matrix,
+        "files": encoder.encode_image([file_picture()]).matrix,
     }
 
 
@@ -87,8 +105,8 @@ def deviation(folder: Path, encoder: Encoder) -> Deviation:
     """
     try:
         value = json.loads((folder / GOLDEN).read_text(encoding="utf-8"))
-        expected = {name: np.array(value[name], np.float32) for name in ("texts", "images")}
-        is_ours = value["schema"] == SCHEMA and tuple(value["sentences"]) == SENTENCES
+        expected = {name: np.array(value[name], np.float32) for name in NAMES[value["schema"]]}
+        is_ours = tuple(value["sentences"]) == SENTENCES
     except (ValueError, KeyError, TypeError) as error:
         message = f"{GOLDEN} does not hold golden vectors."
         raise InputError(message) from error
@@ -96,10 +114,10 @@ def deviation(folder: Path, encoder: Encoder) -> Deviation:
         message = f"{GOLDEN} holds values that are not finite numbers."
         raise InputError(message)
     found = golden_vectors(encoder)
-    if not is_ours or any(expected[name].shape != found[name].shape for name in found):
+    if not is_ours or any(expected[name].shape != found[name].shape for name in expected):
         message = f"{GOLDEN} holds vectors of other sentences, or of another width."
         raise InputError(message)
-    pairs = [(found[name], expected[name]) for name in found]
+    pairs = [(found[name], expected[name]) for name in expected]
     return Deviation(
         max_abs=float(max(np.abs(a - b).max() for a, b in pairs)),
         min_cosine=float(min((a * b).sum(axis=1).min() for a, b in pairs)),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from callosum.core.errors import CallosumError, NotFound, UsageError
 from callosum.models.checkpoints.cards import CARD, NAME, read_card
+from callosum.models.checkpoints.published import PUBLISHED
 
 PACKAGED = Path(__file__).parent
 HOME_VARIABLE = "CALLOSUM_HOME"
@@ -97,6 +98,10 @@ def _not_found(name: str, known: list[str]) -> NotFound:
     if name.startswith(HUB):
         message = "A model of the hub is fetched once, when asked to; this one was not."
         return NotFound(message, hint=f"Run: callosum model pull {name} --allow-network")
+    if known_family := PUBLISHED.get(name):
+        message = f"No checkpoint of the family {name} is installed. {known_family.summary}"
+        hint = f"It comes from {known_family.source}, and is brought in by: callosum model import PATH"
+        return NotFound(message, hint=hint * bool(known_family.source))
     message = f"No checkpoint is called {name!r}."
     near = difflib.get_close_matches(name, [*known, *(full.split(".")[0] for full in known)], n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"Installed: {', '.join(known) or 'none'}."

@@ -103,6 +103,8 @@ def _converted(what: Import, tell: Callable[[str], None]) -> Imported:
     """A published model: read, run, written, and what was written run again."""
     tell("reading the model")
     model = convert(what.path, what.reading)
+    if model.model.assumed:
+        tell(model.model.assumed)
     name = what.name or model.name
     if there := _same(name, model.digests):
         return Imported(card=there, is_new=False)
@@ -186,7 +188,7 @@ def _same(name: str, digests: Mapping[str, str]) -> Card | None:
 
 
 def _card(model: Converted, what: Import, name: str) -> Card:
-    known = published(model.model.family)
+    known = model.model.origin or published(model.model.family)
     return Card(
         name=name,
         summary=known.summary,
@@ -194,9 +196,17 @@ def _card(model: Converted, what: Import, name: str) -> Card:
         not_for=f"{NO_PATIENT} {known.not_for}".strip(),
         licence=what.licence or known.licence,
         source=what.source or known.source or "unknown: a file or folder",
+        hyper_parameters=_choices(model),
         context_length=model.model.config.text.context_length,
         space=model.name,
     )
+
+
+def _choices(model: Converted) -> dict[str, str]:
+    """What a reader of the card wants to know of the towers; the space's recipe covers it by the digest of sizes."""
+    text = model.model.config.text
+    said = {name: str(getattr(text, name)) for name in ("pool", "activation") if hasattr(text, name)}
+    return {**said, "assumed": model.model.assumed} if model.model.assumed else said
 
 
 def _licence_text(path: Path, card: Card) -> str:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from callosum.core.config import config_from
+from callosum.core.errors import InputError, UsageError
+
+ORIGIN = "callosum_origin.json"
+"""Lies beside the settings of an export, which have no place for it; other programs pass over it."""
+SCHEMA = "callosum.origin/1"
+FAMILY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 UNKNOWN = "unknown: ask the authors"
 USE = "Research and teaching: search by words, zero-shot scores, features for further work."
 NO_PATIENT = (
@@ -50,6 +60,13 @@ PUBLISHED = {
         "impressions, with words and regions attending to each other.",
         source="https://github.com/marshuang80/gloria",
     ),
+    "convirt": Published(
+        summary="ConVIRT (Zhang et al. 2020, arXiv:2010.00747): a ResNet-50 and a ClinicalBERT, trained on chest films "
+        "and bone pictures with sentences of their reports. Its authors published no weights: the architecture is here "
+        "to be trained (callosum.models.architectures.build).",
+        source="",
+        licence="none: there are no published weights",
+    ),
     "clip": Published(
         summary="CLIP (Radford et al. 2021, arXiv:2103.00020): trained on 400 million pictures of the web with their "
         "captions; no medical model.",
@@ -74,3 +91,31 @@ GENERIC = Published(summary="A model in open_clip's layout; its files do not say
 def published(family: str) -> Published:
     """What is known of a family; a family that is not known has a licence that is not known."""
     return PUBLISHED.get(family, GENERIC)
+
+
+def write_origin(folder: Path, family: str, known: Published) -> None:
+    """Write what the next import shall know of an export."""
+    values = {"schema": SCHEMA, "family": family, **asdict(known)}
+    (folder / ORIGIN).write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_origin(folder: Path) -> tuple[str, Published]:
+    """Family and card of a model where it was exported.
+
+    Raises:
+        InputError: the file is none that `write_origin` wrote.
+    """
+    try:
+        values = dict(json.loads((folder / ORIGIN).read_text(encoding="utf-8")))
+        schema, family = values.pop("schema", None), values.pop("family", None)
+        known = config_from(Published, values)
+    except (ValueError, TypeError, UsageError) as error:
+        message = f"{ORIGIN} does not say where a model comes from."
+        raise InputError(message, hint="Remove it: the model is then one of a family that is not known.") from error
+    if schema != SCHEMA or not all(type(text) is str for text in (family, *asdict(known).values())):
+        message = f"{ORIGIN} is not of the form {SCHEMA}."
+        raise InputError(message, hint="Remove it: the model is then one of a family that is not known.")
+    if not FAMILY.fullmatch(family):
+        message = f"{ORIGIN} names a family in other than small letters, digits, - and _."
+        raise InputError(message)
+    return family, known

@@ -24,16 +24,20 @@ def only_writer(folder: Path) -> Iterator[None]:
 
     Raises:
         ArchiveBusy: another process is writing there.
+        UsageError: the folder cannot be written to.
     """
     import filelock
 
-    folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / LOCK, blocking=False)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout as error:
         message = "Another process is importing a model."
         raise ArchiveBusy(message, hint="Wait for it to finish.") from error
+    except OSError as error:
+        message = f"The folder of models cannot be written to ({error.strerror or type(error).__name__})."
+        raise UsageError(message, hint="Name another with CALLOSUM_HOME.") from error
     try:
         for left in folder.glob(f"{PREFIX}*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -45,8 +49,12 @@ def only_writer(folder: Path) -> Iterator[None]:
 @contextmanager
 def hidden_folder(parent: Path) -> Iterator[Path]:
     """A new hidden folder below `parent`, removed at the end unless it was published."""
-    parent.mkdir(parents=True, exist_ok=True)
-    hidden = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        hidden = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    except OSError as error:
+        message = f"The folder to write to cannot be written to ({error.strerror or type(error).__name__})."
+        raise UsageError(message, hint="Name another.") from error
     try:
         yield hidden
     finally:

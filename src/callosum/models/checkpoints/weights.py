@@ -47,7 +47,7 @@ def digest_weights(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _pieces(state: Mapping[str, Tensor]) -> Iterator[bytes]:
+def _pieces(state: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
     """Header, then one tensor after the other, by type and name.
 
     Raises:
@@ -68,4 +68,4 @@ def _pieces(state: Mapping[str, Tensor]) -> Iterator[bytes]:
     text += b" " * (-len(text) % ALIGNMENT)
     yield struct.pack("<Q", len(text)) + text
     for name in names:
-        yield state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        yield state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

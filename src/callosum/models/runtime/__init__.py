@@ -2,7 +2,7 @@
 
 precision    the choices, and the report of what was taken and why
 probe        tries every path once per process
-switch       lets oneDNN multiply float32 matrices, for the length of a call
+switch       torch's settings for float32 products, for the length of a call
 packed       linear, perceptron, attention and convolution with packed weights
 window       Swin's attention with packed weights
 bottleneck   a residual stage in one format, sums and ReLUs inside its products
@@ -10,7 +10,6 @@ first_row    the last block for the class token alone
 accelerate   replaces the modules of a tower by these
 bucket       batches of texts of like length or of so many tokens, equal texts once
 unpadded     texts one after the other in one row, without padding
-resample     Pillow's filters on 16-bit pictures
 fidelity     how far a fast tower is from the slow one
 outliers     the same function with the outlier channels that random weights lack
 openvino     a tower converted for OpenVINO, optional

@@ -17,6 +17,9 @@ from callosum.core.errors import UsageError
 CALL_TOKENS = 9
 """What a further batch costs, in tokens: BERT-base takes as long for it as for this many."""
 
+MIN_TOKENS = 256
+"""Batches of so many tokens are not divided further among threads: below, products lose more than a thread gains."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextPlan:
@@ -55,24 +58,31 @@ def bucketed(ids: Sequence[Sequence[int]], *, batch_size: int = 8, pad_length: i
     return TextPlan(batches=batches, restore_N=np.array([row[n] for n in source], dtype=np.intp))
 
 
-def chunked(ids: Sequence[Sequence[int]], *, max_tokens: int = 512) -> TextPlan:
+def chunked(ids: Sequence[Sequence[int]], *, max_tokens: int = 1024, num_threads: int = 1) -> TextPlan:
     """Plan batches for a tower that takes texts one after the other without padding: so many tokens each.
+
+    Batches are of like size, since products over few tokens do not pay, and as many as there are threads where that
+    leaves each some hundred tokens.
 
     Args:
         ids: Token ids of each text, without padding.
         max_tokens: Tokens in a batch, at most, except where one text has more.
+        num_threads: Batches that are encoded side by side.
     """
     first: dict[tuple[int, ...], int] = {}
     source = [first.setdefault(tuple(row), n) for n, row in enumerate(ids)]
     order = sorted(set(source), key=lambda n: len(ids[n]))
+    num_tokens = sum(len(ids[n]) for n in order)
+    share = num_tokens / max(1, -(-num_tokens // max_tokens), min(num_threads, num_tokens // MIN_TOKENS))
     batches: list[list[int]] = []
-    room = max_tokens
+    size = 0
     for n in order:
-        if not batches or len(ids[n]) > room:
+        length = len(ids[n])
+        if not batches or size + length > max_tokens or size + length / 2 > share:
             batches.append([])
-            room = max_tokens
+            size = 0
         batches[-1].append(n)
-        room -= len(ids[n])
+        size += length
     row = {n: at for at, n in enumerate(order)}
     restore_N = np.array([row[n] for n in source], dtype=np.intp)
     return TextPlan(batches=tuple(map(tuple, batches)), restore_N=restore_N)

@@ -20,7 +20,7 @@ from callosum.models.vision.swin import SwinBlock
 
 def with_outliers(
     tower: nn.Module, *, num_channels: int = 6, factors: tuple[float, float] = (20.0, 60.0), seed: int = 0
-) -> nn.Module:
+) -> nn.Module | None:
     """A copy of a tower of pre-norm blocks, equal in float32, with outlier channels after every norm.
 
     Args:
@@ -28,7 +28,12 @@ def with_outliers(
         num_channels: Outliers per norm.
         factors: Least and largest factor.
         seed: Of the choice of channels and factors.
+
+    Returns:
+        None for a tower without such blocks, which would stay as it is.
     """
+    if not any(True for _ in _pairs(tower)):
+        return None
     tower = copy.deepcopy(tower)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -100,7 +100,7 @@ def projection(kind: Projection, width: int, dim: int) -> nn.Module:
     """Build a projection; state names are `open_clip`'s (`weight`, or `0.weight` and `2.weight`).
 
     Args:
-        kind: `mlp` has one hidden layer of `(width + dim) // 2` and the exact GELU.
+        kind: `mlp` has one hidden layer of `(width + dim) // 2` and the exact GELU; that of `relu` is `width` wide.
         width: Width of the tower's features.
         dim: Width of the shared space.
 
@@ -115,6 +115,8 @@ def projection(kind: Projection, width: int, dim: int) -> nn.Module:
         case Projection.MLP:
             hidden = (width + dim) // 2
             return nn.Sequential(nn.Linear(width, hidden, bias=False), nn.GELU(), nn.Linear(hidden, dim, bias=False))
+        case Projection.RELU:
+            return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, dim))
         case Projection.NONE:
             if width != dim:
                 message = f"Without a projection the features must have the width of the space, {dim}; found {width}."

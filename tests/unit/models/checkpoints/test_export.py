@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from callosum.core.errors import InputError, UsageError
+from callosum.models.checkpoints import open_clip
 from callosum.models.checkpoints.convert import convert
 from callosum.models.checkpoints.export import export_open_clip
 from callosum.models.checkpoints.foreign import Family, Reading, read_foreign
@@ -28,7 +29,11 @@ def exported(path: Path, place: Path, reading: Reading | None = None, *, name: s
 def test_a_vit_beside_a_bert(biomed: Path, tmp_path: Path) -> None:
     place = exported(biomed, tmp_path / "out" / "exported")
     names = {"open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-    assert {path.name for path in place.iterdir()} == names | {"config.json", "LICENSES.md"}
+    assert {path.name for path in place.iterdir()} == names | {
+        "config.json",
+        "LICENSES.md",
+        "callosum_origin.json",
+    }
     before, after = read_foreign(biomed), read_foreign(place)
     assert after.config == before.config
     assert after.preprocess == before.preprocess
@@ -66,6 +71,31 @@ def test_what_the_layout_cannot_say_is_refused(medclip: Path, tmp_path: Path) ->
     with pytest.raises(InputError, match="cannot say all of this checkpoint's preprocessing"):
         exported(source, tmp_path / "c", Reading(family=Family.CHEXZERO))
     assert not [path for path in tmp_path.iterdir() if path.name in "abc" or path.name.startswith(".staging")]
+
+
+def test_an_export_keeps_its_family_and_its_licence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_clip.Settings, "family", property(lambda _: "biomedclip"))
+    done = import_model(Import(path=write_open_clip(tmp_path / "published"), name="mine.v1", licence="MIT, I asked"))
+    assert done.card.space.startswith("biomedclip.")
+    place = tmp_path / "exported"
+    export_open_clip(checkpoint_folder("mine.v1"), place)
+    monkeypatch.undo()
+    monkeypatch.setenv("CALLOSUM_HOME", str(tmp_path / "elsewhere"))
+    again = import_model(Import(path=place)).card
+    assert again.name == done.card.space == again.space
+    for part in ("licence", "source", "summary", "not_for", "digests", "context_length"):
+        assert part == "digests" or getattr(again, part) == getattr(done.card, part), part
+    assert open_clip.read_settings(json.loads((place / "open_clip_config.json").read_text())).family == "open_clip"
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"schema": "other/1"}', '{"schema": "callosum.origin/1", "family": "a/b", "summary": ""}', "1"]
+)
+def test_an_origin_that_is_none(biomed: Path, tmp_path: Path, text: str) -> None:
+    place = exported(biomed, tmp_path / "exported")
+    (place / "callosum_origin.json").write_text(text)
+    with pytest.raises(InputError, match=r"callosum_origin\.json"):
+        convert(place)
 
 
 def test_nothing_is_written_over(biomed: Path, tmp_path: Path) -> None:

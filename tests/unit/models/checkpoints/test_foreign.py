@@ -14,12 +14,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from callosum.core.errors import InputError
-from callosum.models.checkpoints.convert import convert, open_local
+from callosum.core.errors import InputError, UsageError
+from callosum.models.checkpoints.convert import convert, open_local, reading_of
 from callosum.models.checkpoints.foreign import Family, Foreign, Reading, read_foreign
+from callosum.models.checkpoints.install import Import, import_model
 from callosum.models.checkpoints.open_clip import clip_preprocess
 from callosum.models.compute_torch import load_network
 from callosum.models.dual import DualEncoder
+from callosum.models.layers import Activation
 from callosum.models.preprocess import Fit, Preprocess, Resample
 from callosum.models.tokenizer_files import CLIP_VOCAB_SIZE
 from tests.unit.models.checkpoints.conftest import (
@@ -332,6 +334,36 @@ def test_bare_clip_against_its_definition(tmp_path: Path, kind: str) -> None:
     found = network.encode_text(ids, mask)
     assert difference(found, functional.normalize(clip_text(state, ids, quick=True))) <= TOLERANCE
     assert difference(found, functional.normalize(clip_text(state, ids, quick=False))) > 1e-4
+    plain = network_of(read_foreign(tmp_path, Reading(activation=Activation.GELU)))
+    expected = functional.normalize(clip_text(state, ids, quick=False))
+    assert difference(plain.encode_text(ids, mask), expected) <= TOLERANCE
+
+
+def test_a_guess_at_the_activation_is_said_and_kept(tmp_path: Path, home: Path) -> None:
+    write_clip_vocabulary(tmp_path / "clip")
+    torch.save(clip_vit_state(), tmp_path / "clip" / "clip.pt")
+    told: list[str] = []
+    guessed = import_model(Import(path=tmp_path / "clip"), tell=told.append).card
+    assert any("is a guess" in line for line in told)
+    assert guessed.hyper_parameters["activation"] == "quick_gelu"
+    assert "is a guess" in guessed.hyper_parameters["assumed"]
+    with pytest.warns(UserWarning, match="is a guess"):
+        space = open_local(tmp_path / "clip").space
+    for activation in Activation.GELU, Activation.QUICK_GELU:
+        reading = Reading(activation=activation)
+        card = import_model(Import(path=tmp_path / "clip", reading=reading, name=f"clip.{activation}")).card
+        assert card.hyper_parameters == {"activation": activation}
+        assert (open_local(tmp_path / "clip", reading).space == space) == (activation is Activation.QUICK_GELU)
+    assert not read_foreign(tmp_path / "clip", Reading(family=Family.PUBMEDCLIP)).assumed
+    torch.save({**clip_vit_state(), "input_resolution": torch.tensor(32)}, tmp_path / "clip" / "clip.pt")
+    assert not read_foreign(tmp_path / "clip").assumed, "only OpenAI's own files hold these"
+
+
+def test_an_activation_is_asked_for_where_there_is_a_choice(medclip: Path) -> None:
+    with pytest.raises(InputError, match="activation of this model is gelu; it cannot be quick_gelu"):
+        convert(medclip, Reading(activation=Activation.QUICK_GELU))
+    with pytest.raises(UsageError, match="activation is one of gelu, gelu_tanh, quick_gelu, relu; found 'swish'"):
+        reading_of(activation="swish")
 
 
 @torch.inference_mode()

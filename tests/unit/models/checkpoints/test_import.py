@@ -36,7 +36,7 @@ from callosum.models.checkpoints.install import Import, import_model
 from callosum.models.checkpoints.load import installed_cards, load_checkpoint, verify_checkpoint
 from callosum.models.checkpoints.pack import write_pack
 from callosum.models.checkpoints.published import PUBLISHED, UNKNOWN, published
-from callosum.models.checkpoints.stage import only_writer
+from callosum.models.checkpoints.stage import hidden_folder, only_writer
 from callosum.models.checkpoints.weights import digest_weights, write_weights
 from callosum.models.text.pooling import Pool
 
@@ -236,6 +236,47 @@ def test_vectors_that_are_not_the_golden_ones_are_refused(biomed: Path, home: Pa
             verify_checkpoint(name)
 
 
+def test_a_changed_way_of_reading_files_shows_in_the_golden_vectors(biomed: Path, home: Path) -> None:
+    card = import_model(Import(path=biomed)).card
+    folder = home / card.name
+    sizes = json.loads((folder / "config.json").read_text())
+    assert sizes["preprocess"]["keeps_mode"]
+    sizes["preprocess"]["keeps_mode"] = False
+    (folder / "config.json").write_text(json.dumps(sizes))
+    write_card(folder, card)
+    with pytest.raises(IntegrityError, match="gives other vectors"):
+        verify_checkpoint(card.name)
+
+
+def test_golden_vectors_of_the_first_form_are_verified_still(biomed: Path, home: Path) -> None:
+    card = import_model(Import(path=biomed)).card
+    folder = home / card.name
+    golden = json.loads((folder / "golden.json").read_text())
+    assert golden["schema"] == "callosum.golden/2"
+    del golden["files"]
+    (folder / "golden.json").write_text(json.dumps({**golden, "schema": "callosum.golden/1"}))
+    write_card(folder, card)
+    _, deviation = verify_checkpoint(card.name)
+    assert deviation is not None
+    assert deviation.is_ok
+    for schema in ("callosum.golden/2", "callosum.golden/3"):
+        (folder / "golden.json").write_text(json.dumps({**golden, "schema": schema}))
+        write_card(folder, card)
+        with pytest.raises(InputError, match="does not hold golden vectors"):
+            verify_checkpoint(card.name)
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "/dev/null/below"])
+def test_places_where_nothing_can_be_kept_or_found(biomed: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    with pytest.raises(InputError, match="no file or folder of a model"):
+        import_model(Import(path=Path(place)))
+    monkeypatch.setenv("CALLOSUM_HOME", place)
+    with pytest.raises(UsageError, match="folder of models cannot be written to"):
+        import_model(Import(path=biomed))
+    with pytest.raises(UsageError, match="cannot be written to"), hidden_folder(Path(place)):
+        pass
+
+
 def test_options_are_for_published_models_only(biomed: Path, medclip: Path) -> None:
     name = import_biomed(biomed)
     for options in ({"pool": "mean_pooler"}, {"context_length": 9}, {"tokenizer": biomed}, {"family": "clip"}):
@@ -332,12 +373,12 @@ def test_weights_are_written_as_safetensors_and_depend_on_nothing_else(tmp_path:
 
 
 def test_cards_of_families() -> None:
-    assert set(PUBLISHED) == {"biomedclip", "medclip", "gloria", "clip", "pubmedclip", "chexzero"}
+    assert set(PUBLISHED) == {"biomedclip", "medclip", "gloria", "convirt", "clip", "pubmedclip", "chexzero"}
     assert published("biomedclip").licence.startswith("MIT")
     assert published("clip").licence.startswith("MIT")
     for family in ("medclip", "gloria", "chexzero", "anything"):
         assert published(family).licence == UNKNOWN
-    assert all(asdict(each)["source"].startswith("https://") for each in PUBLISHED.values())
+    assert all(asdict(each)["source"].startswith("https://") for name, each in PUBLISHED.items() if name != "convirt")
 
 
 def test_a_damaged_card_hides_no_other_checkpoint_and_is_repaired(

@@ -48,7 +48,17 @@ def test_chunks_hold_so_many_tokens(ids: list[list[int]], max_tokens: int) -> No
     assert len({tuple(row) for row in encoded}) == len(encoded)
     sizes = [[len(ids[n]) for n in batch] for batch in plan.batches]
     assert all(sum(size) <= max_tokens or len(size) == 1 for size in sizes)
-    assert all(sum(size) + after[0] > max_tokens for size, after in pairwise(sizes)), "no batch is cut too early"
+    total = sum(map(sum, sizes))
+    share = total / max(1, -(-total // max_tokens))
+    ends = [(sum(size), after[0]) for size, after in pairwise(sizes)]
+    assert all(s + a > max_tokens or s + a / 2 > share for s, a in ends), "no batch is cut too early"
+
+
+def test_chunks_are_shared_out_among_threads_where_that_pays() -> None:
+    ids = [[n, *range(39)] for n in range(40)]  # 1600 tokens
+    sizes = {threads: [40 * len(b) for b in chunked(ids, num_threads=threads).batches] for threads in (1, 4, 64)}
+    assert sizes == {1: [800, 800], 4: [400] * 4, 64: [280, 280, 280, 280, 280, 200]}
+    assert [len(batch) for batch in chunked(ids[:5], num_threads=4).batches] == [5]
 
 
 def test_texts_of_one_length_share_a_batch_and_long_ones_do_not_pad_short_ones() -> None:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from callosum.core.errors import InputError, MissingDependency, UsageError
-from callosum.models.runtime import openvino
-from callosum.models.runtime.fidelity import fidelity
+from callosum.models.runtime import int8, openvino
+from callosum.models.runtime.fidelity import Fidelity, fidelity
 from callosum.models.runtime.int8 import quantised
+from callosum.models.runtime.outliers import with_outliers
 from callosum.models.runtime.precision import Precision, Runtime
 from callosum.models.text.bert import Bert, BertConfig
 from callosum.models.vision.vit import ViT, ViTConfig
@@ -64,6 +65,31 @@ def test_int8_passes_the_gate_or_is_an_error() -> None:
     assert fast.report.precision is Precision.INT8
     with pytest.raises(UsageError, match=r"int8 has to keep a cosine of 0.999999"):
         quantised(tower, pictures(), calibration=calibration, check=check, bound=0.999999)
+
+
+@needs_openvino
+@needs_nncf
+def test_the_gate_looks_at_outlier_channels_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = iter([0.9999, 0.8])
+    tower, calibration, check = vit(), [pictures()], [pictures(seed=1)]
+
+    def found(*_: object, **given: float) -> Fidelity:
+        cosine = next(measured)
+        return Fidelity(min_cosine=cosine, mean_cosine=cosine, max_abs=0.0, num_rows=1, bound=given["bound"])
+
+    monkeypatch.setattr(int8, "fidelity", found)
+    with pytest.raises(UsageError, match=r"int8 with outlier channels has to keep .* found 0.800000"):
+        quantised(tower, pictures(), calibration=calibration, check=check)
+
+
+def test_outlier_channels_change_nothing_in_float32() -> None:
+    tower = torch.nn.Sequential(vit())
+    strained = with_outliers(tower)
+    assert strained is not None
+    assert float(strained[0].blocks[0].norm1.weight.detach().abs().max()) > 15
+    with torch.inference_mode():
+        assert torch.allclose(strained(*pictures()), tower(*pictures()), atol=1e-4)
+    assert with_outliers(torch.nn.Linear(3, 3)) is None
 
 
 @needs_openvino

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from callosum.models.runtime.switch import is_offered, permitted
+from callosum.models.runtime.switch import _tf32_settings, is_offered, permitted, without_tf32
 
 pytestmark = pytest.mark.skipif(not is_offered(), reason="this torch has no such setting")
 
@@ -57,3 +57,18 @@ def test_the_last_of_two_threads_puts_it_back() -> None:
     leave.set()
     thread.join()
     assert setting() == before
+
+
+def test_tf32_is_off_inside_and_as_it_was_outside() -> None:
+    def settings() -> list[object]:
+        return [getattr(owner, name) for owner, name, _ in _tf32_settings()]
+
+    exact = [value for _, _, value in _tf32_settings()]
+    before = settings()
+    assert before != exact, "torch's default for convolutions is TF32"
+    with without_tf32():
+        with without_tf32():
+            assert settings() == exact
+        assert settings() == exact
+    assert settings() == before
+    assert torch.backends.cudnn.allow_tf32, "the older name must be readable still"
