@@ -114,4 +114,4 @@ def test_files_of_the_zoo(data_root: Path) -> None:
     files = {name: source.read_bytes() for name, source in found.items() if not name.startswith("pydicom/")}
     counts = judged({name: data for name, data in files.items() if data[128:132] == b"DICM"})
     assert counts["compared"] >= 110
-    assert counts["not compared"] <= 15, "big endian and damaged headers are all that highdicom does not read"
+    assert counts["not compared"] <= 20, "big endian, masks and damaged headers are all that highdicom does not read"

@@ -42,6 +42,11 @@ def answer(data: bytes) -> tuple[str, str]:
     return refused.answer, refused.reason
 
 
+def test_a_segmentation_is_a_picture_that_says_what_it_is(dicom: MakeDicom) -> None:
+    assert "MASK" in {flag.code for flag in read_bytes(dicom(PIXELS, SOPClassUID=SegmentationStorage)).flags}
+    assert "MASK" not in {flag.code for flag in read_bytes(dicom(PIXELS)).flags}
+
+
 def test_identifiers_are_in_one_place(dicom: MakeDicom) -> None:
     canary = "Canary^Text"
     image = read_bytes(
@@ -55,7 +60,12 @@ def test_identifiers_are_in_one_place(dicom: MakeDicom) -> None:
             StudyDate="20200131",
         )
     )
-    assert dict(image.identifiers) == {"patient_id": "PID-SECRET", "instance_uid": "1.2.3.4.5", "study_uid": "1.2.9"}
+    assert dict(image.identifiers) == {
+        "patient_id": "PID-SECRET",
+        "instance_uid": "1.2.3.4.5",
+        "study_uid": "1.2.9",
+        "accession": "SECRET",
+    }
     told = f"{dict(image.attributes)} {image.flags} {image.render_recipe} {image!r}"
     for secret in ("SECRET", "Canary", "1.2.9", "2020"):
         assert secret not in told
@@ -109,7 +119,6 @@ def test_attributes_are_coded(dicom: MakeDicom) -> None:
             {"SOPClassUID": BasicTextSRStorage, "PixelData": None, "Rows": None},
             ("METADATA_ONLY", "NOT_AN_IMAGE_OBJECT"),
         ),
-        ({"SOPClassUID": SegmentationStorage}, ("METADATA_ONLY", "NOT_AN_IMAGE_OBJECT")),
     ],
 )
 def test_headers(dicom: MakeDicom, elements: dict, expected: tuple[str, str]) -> None:

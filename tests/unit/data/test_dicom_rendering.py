@@ -1,5 +1,6 @@
 """Stored samples to the picture a person sees, against the formulas of PS3.3 C.11 written out one value at a time."""
 
+import io
 import math
 from collections.abc import Callable
 
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
 from callosum.core.display import Window, WindowFunction
 from callosum.core.errors import Refused, UsageError
@@ -218,6 +221,53 @@ def test_negative_samples_without_sign_extension(dicom: MakeDicom) -> None:
 def test_high_bit_that_does_not_fit_is_flagged(dicom: MakeDicom) -> None:
     pixels = np.arange(64, dtype=np.uint16).reshape(8, 8)
     assert codes(read_bytes(dicom(pixels, BitsStored=12, HighBit=13))) == {"HIGH_BIT_INCONSISTENT"}
+
+
+def test_samples_below_a_high_bit_are_moved_down(dicom: MakeDicom) -> None:
+    for values in (np.arange(4096, dtype=np.uint16), np.arange(-2048, 2048, dtype=np.int16)):
+        pixels = values.reshape(64, 64)
+        image = read_bytes(dicom(pixels << 4, BitsStored=12, HighBit=15))
+        assert np.array_equal(image.pixels, pixels)
+        assert "HIGH_BIT_INCONSISTENT" in codes(image)
+
+
+def test_a_codestream_that_is_signed_is_believed(dicom: MakeDicom, ramp: np.ndarray) -> None:
+    dataset = dcmread(io.BytesIO(dicom(ramp)))
+    dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+    for representation in (1, 0):
+        dataset.PixelRepresentation = representation
+        dataset.save_as(stream := io.BytesIO())
+        image = read_bytes(stream.getvalue())
+        assert np.array_equal(image.pixels, ramp)
+        assert ("SIGN_SUSPECT" in codes(image)) == (representation == 0)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_a_voi_lut_of_negative_values(dicom: MakeDicom, syntax: str) -> None:
+    """Stored values are unsigned, those that the table maps are not; implicit VR does not say so."""
+    item = Dataset()
+    item.add_new(0x00283002, "SS", [2048, -1024, 16])
+    item.add_new(0x00283006, "OW", np.linspace(0, 65535, 2048).astype("<u2").tobytes())
+    pixels = np.arange(2048, dtype=np.uint16).reshape(32, 64)
+    elements = {"Modality": "CT", "RescaleSlope": "1", "RescaleIntercept": "-1024", "VOILUTSequence": Sequence([item])}
+    shown = read_bytes(dicom(pixels, syntax=syntax, **elements)).display()
+    assert np.abs(shown - pixels * (255 / 2047)).max() <= 1
+
+
+def test_groups_of_the_frames_alone(dicom: MakeDicom, ramp: np.ndarray) -> None:
+    groups = []
+    for slope in (1, 2):
+        group, values = Dataset(), Dataset()
+        values.RescaleSlope, values.RescaleIntercept, values.RescaleType = str(slope), "0", "HU"
+        group.PixelValueTransformationSequence = Sequence([values])
+        groups.append(group)
+    data = dicom(
+        np.stack([ramp, ramp]), NumberOfFrames="2", Modality="CT", PerFrameFunctionalGroupsSequence=Sequence(groups)
+    )
+    for frame, slope in enumerate((1, 2)):
+        image = read_bytes(data, frame=frame)
+        assert image.unit is PixelUnit.HU
+        assert np.array_equal(image.pixels, ramp * slope)
 
 
 def test_wrong_sign_of_a_ct_is_suspected(dicom: MakeDicom) -> None:

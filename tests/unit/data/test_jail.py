@@ -1,9 +1,13 @@
 """A decoder that crashes, hangs, panics, eats memory or turns against its caller costs one question."""
 
+import contextlib
 import dataclasses
+import datetime
 import os
+import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -16,8 +20,9 @@ import pytest
 
 import callosum
 from callosum.core.errors import CallosumError, MissingDependency, Refused, UsageError
-from callosum.data.channel import Channel, NotData
+from callosum.data.channel import Channel
 from callosum.data.jail import Jail, JailConfig, confinement
+from callosum.data.plain import NotData
 from callosum.data.poison import PoisonList
 from callosum.data.read import JailedReader
 from callosum.data.read import read as read_jailed
@@ -51,9 +56,18 @@ def answer(jail: Jail, *question: object) -> Refused:
 
 
 def test_values_come_back_as_they_went(warm: Jail) -> None:
-    values = (1, "two", None, {"three": [4.0, b"5"]}, Path("six"), np.float32(7))
+    when = datetime.datetime(2026, 1, 2, 3, 4)
+    values = (1, "two", None, {"three": [4.0, b"5"]}, Path("six"), np.float32(7), frozenset({8}), when, when.date())
+    values = (*values, Reason.TIMEOUT, CONFIG, True)
     assert warm.call(("echo", values)) == values
-    for array in (np.arange(12.0).reshape(3, 4)[:, ::2], np.zeros((0, 3), np.int16), np.ones(3 << 20, np.uint8)):
+    for array in (
+        np.arange(12.0).reshape(3, 4)[:, ::2],
+        np.ones((2, 3)).T,
+        np.array(["a", "bc"]),
+        np.array(5),
+        np.zeros((0, 3), np.int16),
+        np.ones(3 << 20, np.uint8),
+    ):
         back = warm.call(("echo", array))
         assert back.dtype == array.dtype
         assert np.array_equal(back, array)
@@ -177,12 +191,70 @@ def pair(*, max_bytes: int = 1 << 20) -> tuple[Channel, Channel, socket.socket]:
     "value", [os.system, print, subprocess.Popen, Jail, CallosumError.__init__, read_here, np.load], ids=repr
 )
 def test_only_values_are_built(value: object) -> None:
-    here, there, _ = pair()
-    there.send(value)
+    here, there, end = pair()
+    with pytest.raises(NotData):
+        there.send(value)
+    end.sendall(framed(pickle.dumps(value)))
     with pytest.raises(NotData):
         here.receive(1)
     here.close()
     there.close()
+
+
+def framed(message: bytes, *arrays: bytes) -> bytes:
+    parts = (message, *arrays)
+    return struct.pack(f"={len(parts) + 1}Q", len(parts), *map(len, parts)) + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        ["array", False, "|O", [1], "C", 0],
+        ["array", False, "V8", [1], "C", 0],
+        ["array", False, "<f8", [2], "C", 0],
+        ["array", False, "<f8", [1], "C", 1],
+        ["data", "subprocess", "Popen"],
+        ["data", "callosum.data.jail", "Jail"],
+        ["data", "callosum.data.jail", "JailConfig", "timeout_s", 0.0],
+        ["data", "callosum.data.jail", "JailConfig.__init__"],
+        ["choice", "callosum.core.record", "Image", 1],
+        ["error", "callosum.core.record", "Image", "", ""],
+        ["no such kind"],
+        [],
+        {},
+    ],
+    ids=str,
+)
+def test_a_tree_that_describes_no_value_is_refused(tree: object) -> None:
+    here, there, end = pair()
+    end.sendall(framed(pickle.dumps(tree), bytes(8)))
+    with pytest.raises(NotData):
+        here.receive(1)
+    here.close()
+    there.close()
+
+
+def test_a_message_changes_no_class() -> None:
+    """A pickle that names a class can set what that class has: its attributes, its methods."""
+    names = [name.encode() for name in ("callosum.data.jail", "JailConfig", "timeout_s", "owned")]
+    module, name, attribute, value = (b"\x8c" + bytes([len(each)]) + each for each in names)
+    here, there, end = pair()
+    end.sendall(framed(b"\x80\x05" + module + name + b"\x93N}" + attribute + value + b"s\x86b."))
+    with pytest.raises(NotData):
+        here.receive(1)
+    assert JailConfig.timeout_s == 60.0
+    here.close()
+    there.close()
+
+
+def test_modules_are_not_taken_from_the_current_folder(
+    tmp_path: Path, pydicom_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ctypes.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    with contextlib.closing(JailedReader(CONFIG)) as reader:
+        assert reader.read(pydicom_files / "CT_small.dcm").pixels.shape == (128, 128)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,13 @@ _FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Codestream:
-    """What a codestream announces."""
+    """What a codestream announces; only JPEG 2000 says whether its samples are signed."""
 
     rows: int
     columns: int
     samples: int
     precision: int
+    is_signed: bool = False
 
 
 def jpeg_codestream(data: bytes) -> Codestream | None:
@@ -55,4 +56,7 @@ def jpeg2000_codestream(data: bytes) -> Codestream | None:
         return None
     if -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y) > MAX_TILES:
         return None
-    return Codestream(rows=y1 - y0, columns=x1 - x0, samples=samples, precision=(data[at + 42] & 0x7F) + 1)
+    depth = data[at + 42]
+    return Codestream(
+        rows=y1 - y0, columns=x1 - x0, samples=samples, precision=(depth & 0x7F) + 1, is_signed=depth >= 0x80
+    )

@@ -1,11 +1,11 @@
 """DICOM files: the header becomes attributes and identifiers, and what cannot be a picture is answered early.
 
 Attributes come from a fixed list of coded elements, of which defined terms alone are kept (`dicom_terms`): free text,
-dates and names are never among them, not even where someone typed them into a coded element. The four
+dates and names are never among them, not even where someone typed them into a coded element. The
 identifiers go to `Image.identifiers` and nowhere else.
 
-Objects that carry pixels are pictures (RT dose and parametric maps included), with one exception: a segmentation is
-a mask of another picture, so it is METADATA_ONLY.
+Objects that carry pixels are pictures, RT dose, parametric maps and segmentations included; the last are flagged `MASK`,
+because they show what someone drew and not what was seen.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ _IDENTIFIERS = {
     "study_uid": "StudyInstanceUID",
     "series_uid": "SeriesInstanceUID",
     "instance_uid": "SOPInstanceUID",
+    "accession": "AccessionNumber",
 }
 _IMAGES_BY_ANOTHER_NAME = ("RT Dose Storage", "Parametric Map Storage", "Enhanced US Volume Storage")
 _FIRST_PIXEL_TAG = 0x7FE00000
@@ -133,6 +134,8 @@ def _open(data: bytes) -> _Header:
     identifiers = {name: text for name, keyword in _IDENTIFIERS.items() if (text := as_text(dataset, keyword))}
     identifiers, doubts = check_identity(dataset, identifiers)
     flags += doubts
+    if _sop_uid(dataset) in _MASKS:
+        flags.append(Flag(code="MASK", sentence="A segmentation: what was drawn on another picture."))
     if attributes.get("burned_in_annotation") == "YES":
         flags.append(Flag(code="BURNED_IN_ANNOTATION", sentence="The file says that text is burned into the picture."))
     with _telling(attributes, identifiers):
@@ -224,7 +227,7 @@ def _check_object(dataset: Dataset, num_bytes: int) -> None:
         raise metadata_only(Reason.NO_PIXELS, "An image object without pixels.")
     if _sop_uid(dataset) == DIRECTORY_CLASS:
         raise metadata_only(Reason.DICOM_DIRECTORY, describe(dataset))
-    if not keyword or _sop_uid(dataset) in _MASKS:
+    if not keyword:
         raise metadata_only(
             Reason.NOT_AN_IMAGE_OBJECT, f"A DICOM object without a picture: {name or 'class not stated'}."
         )

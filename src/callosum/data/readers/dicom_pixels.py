@@ -197,12 +197,14 @@ def decode_frame(dataset: Dataset, layout: PixelLayout, index: int) -> tuple[np.
         otherwise = quarantine(Reason.CODESTREAM_INVALID, "The compressed frame is damaged or is not of its syntax.")
     else:
         otherwise = quarantine(Reason.PIXELS_INVALID, "The pixels do not fit the header.")
+    flags: list[Flag] = []
+    found: Codestream | None = None
     with guard(otherwise):
         if syntax == DEFLATED_FRAMES:
             pixels = _inflated_frame(dataset, layout, index)
         else:
             if layout.is_compressed:
-                _check_codestream(dataset, layout, index)
+                found = _check_codestream(dataset, layout, index)
             pixels, _ = get_decoder(syntax).as_array(
                 dataset,
                 index=index,
@@ -211,7 +213,12 @@ def decode_frame(dataset: Dataset, layout: PixelLayout, index: int) -> tuple[np.
             )
         if not pixels.dtype.isnative:
             pixels = pixels.astype(pixels.dtype.newbyteorder("="))
-        return _mask_unused_bits(pixels, dataset, layout)
+        if found and found.is_signed and not layout.is_signed:
+            pixels = pixels.view(f"i{pixels.dtype.itemsize}")
+            sentence = "Pixel Representation says unsigned and the codestream signed; the codestream was believed."
+            flags.append(Flag(code="SIGN_SUSPECT", sentence=sentence))
+        pixels, doubts = _mask_unused_bits(pixels, dataset, layout)
+        return pixels, [*flags, *doubts]
 
 
 def _inflated_frame(dataset: Dataset, layout: PixelLayout, index: int) -> np.ndarray:
@@ -245,10 +252,10 @@ def _is_plain(layout: PixelLayout) -> bool:
     return layout.samples == 1 and layout.bits_allocated > 1 and layout.transfer_syntax in NATIVE[:-1]
 
 
-def _check_codestream(dataset: Dataset, layout: PixelLayout, index: int) -> None:
+def _check_codestream(dataset: Dataset, layout: PixelLayout, index: int) -> Codestream | None:
     """Refuse a codestream whose size is not the header's, before a decoder allocates what it announces."""
     if layout.transfer_syntax == RLELossless:
-        return
+        return None
     frame = get_frame(dataset.PixelData, index, number_of_frames=layout.num_frames)
     found: Codestream | None = None
     if layout.transfer_syntax in JPEG2000TransferSyntaxes:
@@ -259,6 +266,7 @@ def _check_codestream(dataset: Dataset, layout: PixelLayout, index: int) -> None
     if found is None or (found.rows, found.columns, found.samples) != size:
         sentence = "The codestream is not of its transfer syntax, or announces another size than the header."
         raise quarantine(Reason.CODESTREAM_INVALID, sentence)
+    return found
 
 
 def _mask_unused_bits(pixels: np.ndarray, dataset: Dataset, layout: PixelLayout) -> tuple[np.ndarray, list[Flag]]:
@@ -284,6 +292,10 @@ def _mask_unused_bits(pixels: np.ndarray, dataset: Dataset, layout: PixelLayout)
     )
     if int(pixels.max()) <= high and (not layout.is_signed or low <= int(pixels.min())):
         return pixels, flags
+    below = layout.high_bit + 1 - layout.bits_stored
+    if 0 < below <= shift and not (pixels & ((1 << below) - 1)).any():
+        sentence = "High Bit is not Bits Stored - 1; samples lie below it, and were moved."
+        return (pixels << shift - below) >> shift, [Flag(code="HIGH_BIT_INCONSISTENT", sentence=sentence)]
     masked = np.right_shift(np.left_shift(pixels, shift), shift)
     if not _has_embedded_overlay(dataset) and _roughness(pixels) < _roughness(masked):
         sentence = f"Samples use more than the {layout.bits_stored} bits that are stated; all bits were read."

@@ -100,8 +100,6 @@ def _settle(out: Rendered, stored: np.ndarray, dataset: Dataset, layout: PixelLa
 def _palette(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Look colours up and bring them to 8 bits: `[H, W, 3]` (PS3.3 C.7.9)."""
     refusal = quarantine(Reason.PALETTE_MISSING, "PALETTE COLOR pixels without a usable palette.")
-    if "RedPaletteColorLookupTableDescriptor" not in dataset and "PaletteColorLookupTableUID" not in dataset:
-        raise refusal
     with guard(refusal):
         colours = apply_color_lut(stored, dataset)[..., :3]
     if colours.dtype != np.uint8:  # entries of 8 bits arrive shifted up, or, from some writers, unshifted
@@ -174,7 +172,7 @@ def _fits(ends: tuple[float, float], dtype: Any) -> bool:
 
 def _functional(dataset: Dataset, index: int, sequence: str, keyword: str) -> Dataset:
     """The item that holds `keyword`: of the frame, shared by all frames, or the data set itself."""
-    if keyword in dataset or "SharedFunctionalGroupsSequence" not in dataset:
+    if keyword in dataset:
         return dataset
     per_frame = items(dataset, "PerFrameFunctionalGroupsSequence")
     groups = [*per_frame[index : index + 1], *items(dataset, "SharedFunctionalGroupsSequence")[:1]]
@@ -215,6 +213,7 @@ def _lookup(values: np.ndarray, item: Dataset, *, is_signed: bool) -> tuple[np.n
         return None
     num_entries, first, bits = (int(number) for number in descriptor)
     num_entries = num_entries & 0xFFFF or 1 << 16
+    is_signed = is_signed or bool(values.min() < 0)  # of rescaled values, whatever the stored ones are
     first = first - (1 << 16) if is_signed and first >= 1 << 15 else first
     if isinstance(data, bytes):
         entries = np.frombuffer(data, dtype=np.uint8 if len(data) < 2 * num_entries else "<u2")

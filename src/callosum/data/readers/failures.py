@@ -89,7 +89,7 @@ FAILURES = (
     _row(12, "an image object without pixels", (_METADATA,), "NO_PIXELS", "the header is kept"),
     _row(
         13,
-        "DICOM that is no picture: reports, plans, waveforms, segmentations, presentation states, DICOMDIR",
+        "DICOM that is no picture: reports, plans, waveforms, presentation states, DICOMDIR",
         (_METADATA,),
         "NOT_AN_IMAGE_OBJECT DICOM_DIRECTORY",
         "the header is kept; structured reports that name their study are read as reports; a DICOMDIR is counted and "
@@ -103,7 +103,13 @@ FAILURES = (
         "all bits are kept when the picture is sounder with them",
     ),
     _row(15, "more Bits Stored than allocated", (_REJECT,), "BITS_INVALID", "nothing is guessed"),
-    _row(16, "High Bit that is not Bits Stored - 1", (_FLAG,), "HIGH_BIT_INCONSISTENT", "it is ignored"),
+    _row(
+        16,
+        "High Bit that is not Bits Stored - 1",
+        (_FLAG,),
+        "HIGH_BIT_INCONSISTENT",
+        "samples are moved down where they lie below it; else it is ignored",
+    ),
     _row(17, "CT that says unsigned and looks signed", (_FLAG,), "SIGN_SUSPECT", "values are kept as stated"),
     _row(18, "Rows or Columns of zero", (_REJECT,), "DIM_ZERO", "found before parsing"),
     _row(
@@ -262,8 +268,8 @@ FAILURES = (
     _row(
         51,
         "a slide that is cut, lacks levels or its scale; label and macro pictures",
-        (_REJECT, _METADATA, _FLAG),
-        "CORRUPT LABEL_IMAGE NO_MPP",
+        (_QUARANTINE, _METADATA, _FLAG),
+        "CORRUPT CODESTREAM_INVALID LABEL_IMAGE NO_MPP",
         "label and macro pictures show names: they are never indexed",
     ),
     _row(

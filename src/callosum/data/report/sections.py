@@ -24,11 +24,13 @@ NO_HEADINGS = Flag(code="NO_HEADINGS", sentence="The report has no headings; all
 NO_FINDINGS = Flag(code="NO_FINDINGS", sentence="Nothing in the report says what the pictures show.")
 
 _PARAGRAPH = re.compile(r"(?:\r\n|[\n\r\x85\u2028\u2029])[ \t\xa0]*(?:\r\n|[\n\r\x85\u2028\u2029])\s*|\u2029\s*")
-_TRAILING = re.compile(r"(?:\s|</[^<>\n]{1,40}>|<(?:br|hr|p)\s*/?>)+")
+_TRAILING = re.compile(r"(?:\s|</[A-Za-z]\w{0,9}\s*>|<(?:br|hr|p)\s*/?>)+")
 _LEADING = re.compile(FORMAT)
 _SAYS = re.compile(
     r"\b(?:is|are|was|were|be|no|not|there|has|have|show|shows|showed|shown|demonstrates?|reveals?|normal|clear|"
-    r"unremarkable|seen|identified|noted|evidence|within|without|stable|unchanged|negative|intact|present|absent|"
+    r"unremarkable|seen|identified|noted|evidence|within|stable|"
+    r"without(?!(?:\s+and\s+with)?(?:\s+(?:iv|i\.v\.|intravenous|oral))*\s+contrast)|"
+    r"unchanged|negative|intact|present|absent|"
     r"appears?|remains?|kein|keine|keinen|ist|sind|unauffällig|regelrecht|est|sont|pas|sans|es|son|sin|sono|"
     r"nella|nessun\w*|são|sem|geen|zijn)\b",
     re.IGNORECASE,
@@ -61,6 +63,7 @@ def outline(text: str) -> Outline:
     The sections are in order, do not overlap, and are trimmed: a section with a heading and nothing under it is empty.
     """
     finder = HeadingFinder(text).find()
+    finder.headings = _with_requests(finder.headings)
     headings, has_labels = _with_labels(text, finder)
     sections = [part for at, heading in enumerate(headings) for part in _body(text, headings, at, heading)]
     first = headings[0].opening if headings else len(text)
@@ -102,6 +105,19 @@ def _line_start(text: str, start: int, end: int) -> int:
     low = max(start, end - 400)
     found = max((text.rfind(mark, low, end) for mark in "\n\r\v\f\x85\u2028\u2029"), default=-1)
     return found + 1 if found >= 0 else start if low == start else end
+
+
+def _with_requests(headings: list[Heading]) -> list[Heading]:
+    """A "Diagnosis" above findings that are followed by an impression is what the requester wrote."""
+    kinds = [h.meaning.kind for h in headings]
+    first = kinds.index(Kind.FINDINGS) if Kind.FINDINGS in kinds else 0
+    if Kind.IMPRESSION not in kinds[first + 1 :]:
+        return headings
+    asked = Meaning(kind=Kind.INDICATION)
+    return [
+        replace(h, meaning=asked) if h.meaning == Meaning(kind=Kind.IMPRESSION, strength=Strength.LINE) else h
+        for h in headings[:first]
+    ] + headings[first:]
 
 
 def _with_labels(text: str, finder: HeadingFinder) -> tuple[list[Heading], bool]:

@@ -61,7 +61,7 @@ _STRONG: dict[Kind | None, str] = {
         "relevant clinical information, relevant clinical history, relevant history, pertinent history, "
         "admitting diagnosis, clinical diagnosis, preoperative diagnosis, pre operative diagnosis, preop diagnosis, "
         "referring diagnosis, provisional diagnosis, working diagnosis, ordering diagnosis, "
-        "diagnosis for exam, "
+        "diagnosis for exam, clinical impression, clinical findings, "
         "underlying medical condition, question to be answered, "
         "klinische angaben, klinische angabe, klinische fragestellung, fragestellung, rechtfertigende indikation, "
         "indikation, klinische information, klinische informationen, "
@@ -176,8 +176,10 @@ _LINE: dict[Kind | None, str] = {
     Kind.RECOMMENDATION: "follow up, plan, suggestion, suggestions, advice, procedere",
     Kind.INDICATION: (
         "reason, chief complaint, presenting complaint, complaint, question, request, medical condition, klinik, "
-        "motif, motivo"
+        "motif, motivo, indic, ind, rfe, dx, risk factors, problem list, symptoms, signs and symptoms, "
+        "diagnosis code, diagnosis codes"
     ),
+    Kind.HISTORY: "hx, pmhx, psh, fh, sh, allergies",
     Kind.TECHNIQUE: "method, methods of examination, dlp, ctdivol",
 }
 _WEAK: dict[Kind | None, str] = {
@@ -194,8 +196,7 @@ _WEAK: dict[Kind | None, str] = {
         "hospital number, account, account number, visit number, encounter, nombre, paciente, fecha, edad, sexo, "
         "nom, prenom, age du patient, datum, patientin, alter, geschlecht, paziente, data, nome, idade"
     ),
-    Kind.INDICATION: "diagnosis code, diagnosis codes, dx, symptoms, signs and symptoms",
-    Kind.HISTORY: "allergies, hx",
+    Kind.INDICATION: "background, concern, concerns, problem, problems",
     Kind.COMPARISON: "compare, prior, priors",
     Kind.TECHNIQUE: (
         "acquisition, sequences, pulse sequences, contrast, dose, sedation, anesthesia, anaesthesia, medications, "
@@ -214,6 +215,20 @@ _QUALIFIERS = frozenset(
     "significant relevant principal primary general detailed positive negative final overall diagnostic clinical study "
     "exam examination report non extra and of the image".split()
 )
+_HISTORIES = frozenset("history hx hist".split())
+_ASKINGS = frozenset("indication indications symptoms complaint complaints necessity".split())
+_OF_PATIENTS = frozenset(
+    "additional brief clin clinical current ed er exam family interval known main med medical obstetric other past "
+    "patient patients pertinent presenting previous prior rad recent referring relevant reported social study "
+    "oncologic surg surgical tech technologist treatment".split()
+)
+_CLINICAL = frozenset("clinical clin".split())
+_CLINICAL_ADVICE = frozenset("correlation correlate stage staging significance relevance follow up".split())
+_REQUESTERS = frozenset(
+    "order ordering provider physician clinician ed er triage nurse nursing tech technologist referring referral "
+    "referrer requesting request known suspected working presumptive".split()
+)
+_REQUESTS = frozenset("note notes comment comments question questions concern reason diagnosis diagnoses dx".split())
 _WORD = re.compile(r"[^\W_]+")
 _ASIDE = re.compile(r"\([^()]*(?:\)|$)|\[[^\[\]]*(?:\]|$)")
 _JOINT = re.compile(r"\s*(?:/|&|\+|,|;|\band\b|\bund\b|\bet\b|\by\b|\be\b|\ben\b)\s*")
@@ -229,12 +244,12 @@ def _table() -> dict[str, Meaning]:
 
 
 _MEANINGS = _table()
-_ALL_WORDS = frozenset(word for phrase in _MEANINGS for word in phrase.split()) | _QUALIFIERS
+_ALL_WORDS = frozenset(word for phrase in _MEANINGS for word in phrase.split()) | _QUALIFIERS | _REQUESTERS | _CLINICAL
 LAST_WORDS = frozenset(phrase.split()[-1] for phrase in _MEANINGS)
 """The last words of all headings: most colons in a text can be passed over by the word before them."""
 
 
-_FIRST_WORDS = frozenset(phrase.split()[0] for phrase in _MEANINGS) | _QUALIFIERS
+_FIRST_WORDS = frozenset(phrase.split()[0] for phrase in _MEANINGS) | _QUALIFIERS | _REQUESTERS | _CLINICAL
 
 
 def may_begin(word: str) -> bool:
@@ -285,7 +300,17 @@ def _meaning(words: list[str]) -> Meaning | None:
     kind = _FINDING_WORDS.get(words[-1]) if words else None
     if kind and len(words) <= 5 and _QUALIFIERS.issuperset(words[:-1]):
         return Meaning(kind=kind, strength=Strength.QUALIFIED)
-    return None
+    asked = _asked(words) if 0 < len(words) <= 4 else None
+    return Meaning(kind=asked, strength=Strength.LINE) if asked else None
+
+
+def _asked(words: list[str]) -> Kind | None:
+    """What a requester wrote, in words that no list has whole: "Relevant medical history", "Clin hx", "Triage note"."""
+    if words[-1] in _HISTORIES | _ASKINGS and _OF_PATIENTS.issuperset(words[:-1]):
+        return Kind.HISTORY if words[-1] in _HISTORIES else Kind.INDICATION
+    is_clinical = len(words) <= 2 and words[0] in _CLINICAL and not _CLINICAL_ADVICE.intersection(words)
+    is_request = words[0] in _REQUESTERS and words[-1] in _REQUESTS
+    return Kind.INDICATION if is_clinical or is_request else None
 
 
 def _compound(plain: str) -> Meaning | None:

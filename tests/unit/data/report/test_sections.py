@@ -125,3 +125,42 @@ def test_identifiers_are_in_one_place() -> None:
     assert report.findings_text() == "Clear."
     assert not any(secret in repr(report) for secret in ("Jane", "123456", "A-99", "1.2.840"))
     assert parse_report("Accession: ___\nFINDINGS: Clear.").identifiers == {}
+
+
+@pytest.mark.parametrize(
+    "heading",
+    "Clin hx|Clin. indication|CLINICAL SCENARIO|Clinical impression|CLINICAL FINDINGS|Relevant medical history|Hx|PMHx|"
+    "Past med hx|Additional history|Exam indication|Current symptoms|ORDER COMMENTS|ED physician comments|Triage note|"
+    "Suspected diagnosis|Technologist note|Referral reason|Medical necessity|Risk factors".split("|"),
+)
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}: pneumonia is suspected.\n\nIMPRESSION: Normal.",
+        "FINDINGS: Lungs are clear.\n{}: pneumonia is suspected.\nIMPRESSION: Normal.",
+        "{}\npneumonia is suspected.\n\nIMPRESSION\nNormal.",
+    ],
+)
+def test_what_was_asked_under_headings_that_are_not_listed(heading: str, form: str) -> None:
+    found = parse_report(form.format(heading)).findings_text()
+    assert "pneumonia" not in found
+    assert found.endswith("Normal.")
+
+
+@pytest.mark.parametrize(
+    "label", ["Clinical correlation", "Differential diagnosis", "Clinical stage", "Suspected fracture", "Order"]
+)
+def test_labels_within_findings_ask_nothing(label: str) -> None:
+    assert parse_report(f"FINDINGS: A mass.\n{label}: as above.\nIMPRESSION: Mass.").findings_text().count("as above")
+
+
+def test_a_diagnosis_above_findings_is_the_requesters() -> None:
+    text = "DIAGNOSIS: lung cancer\nINDICATION: staging\nFINDINGS: Clear.\nIMPRESSION: Normal."
+    assert parse_report(text).findings_text() == "Clear. Normal."
+    assert parse_report("DIAGNOSIS: lung cancer\nCLINICAL HISTORY: cough").findings_text() == "lung cancer"
+
+
+def test_a_title_without_contrast_says_nothing() -> None:
+    for title in ("CT HEAD WITHOUT CONTRAST", "CT ABDOMEN WITHOUT AND WITH IV CONTRAST"):
+        text = f"{title}\n\nHISTORY: Fall.\n\nIMPRESSION: Normal CT."
+        assert parse_report(text).findings_text() == "Normal CT."
