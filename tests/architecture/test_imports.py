@@ -32,8 +32,8 @@ EDGE = {  # heavy dependency -> the rooms that may import it
     "safetensors": ("models/", "train/"),
     "huggingface_hub": ("models/checkpoints/pull.py",),
 }
-CHANNEL = "data/channel.py"  # between this package's own processes; names of arrays and of its values only
-BOUNDED = {"data/channel.py": {"pickle"}}  # it builds data from what a jail sends, and refuses every other name
+CHANNEL = "data/channel.py"  # between this package's own processes; names towards the jail only
+BOUNDED = {"data/channel.py": {"pickle"}}  # what a jail sends is unpickled without any name
 FORBIDDEN = {"pickle", "torchvision", "timm", "transformers", "open_clip"}
 
 

@@ -132,7 +132,7 @@ class Archive:
         for vectors in (embedding, texts):
             if vectors is not None:
                 self.require_space(vectors.space)
-        with self.writing():
+        with self._store.changing():
             return self._add(entries, embedding, texts)
 
     def _add(self, entries: Sequence[Entry], embedding: Embedding, texts: Embedding | None) -> list[Added]:
@@ -191,10 +191,15 @@ class Archive:
             raise InputError(message)
         if texts is not None:
             self.require_space(texts.space)
-        with self.writing():
+        with self._store.changing():
             if texts is not None:
                 self._adopted(texts)
             return reports.attach(self._store, entries, texts)
+
+    def sort_out_reports(self, entries: Sequence[ReportEntry], *, beside: reports.Known) -> list[Stored]:
+        """What would become of each report (`attach`) beside what else is known, which the new ones join."""
+        reports.take_related(self._store, entries, beside)
+        return beside.sort_out(entries)
 
     def reports(self, **wanted: str) -> list[dict[str, Any]]:
         """All versions of the reports with this `report_id`, `study_id` or `accession_id`, in the order received."""
@@ -333,7 +338,7 @@ class Archive:
 
     def compact(self) -> None:
         """Merge the small files of many commits when there are more than `MAX_FRAGMENTS`."""
-        with self.writing():
+        with self._store.changing():
             self._store.compact(max_fragments=MAX_FRAGMENTS)
 
     @property

@@ -30,7 +30,7 @@ _POOLED = "num_pooled"
 
 def refresh_groups(store: Store) -> int:
     """Pool the groups whose pictures changed since they were last pooled; returns how many."""
-    with store.writing():
+    with store.changing():
         images = store.table("images")
         if images is None or num_unpooled(store) == 0:
             return 0

@@ -43,7 +43,7 @@ def refuse(store: Store, problems: Sequence[Problem], attributes: Sequence[Mappi
     }
     if not rows:
         return
-    with store.writing():
+    with store.changing():
         table = pa.Table.from_pylist(list(rows.values()), schema=refused_schema())
         refused = store.made("refused", refused_schema())
         refused.merge_insert("source_digest").when_matched_update_all().when_not_matched_insert_all().execute(table)

@@ -96,34 +96,71 @@ def reports_schema() -> pa.Schema:
     return pa.schema([*(pa.field(name, pa.string()) for name in (*names, "status")), *numbers])
 
 
+_Index = dict[tuple[str, str], list[dict[str, Any]]]
+
+
+@dataclass(kw_only=True)
+class Known:
+    """What rows say about reports and the pictures of their studies; reports that are new join it.
+
+    A run that writes nothing keeps one over its batches.
+    """
+
+    related: _Index = field(default_factory=dict)
+    pictures: _Index = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    new: list[dict[str, Any]] = field(default_factory=list)
+    received: int = 0
+
+    def take_pictures(self, entries: Iterable[Entry]) -> None:
+        """Know pictures."""
+        for entry in entries:
+            _join_index(self.pictures, {name: getattr(entry, name) for name in (*_KEYS, "patient_id")})
+
+    def sort_out(self, reports: Sequence[ReportEntry]) -> list[Stored]:
+        """What becomes of each report, in the order received."""
+        return [self._answer(report) for report in reports]
+
+    def _answer(self, report: ReportEntry) -> Stored:
+        if report.report_id in self.taken:
+            return Stored.SAME
+        earlier = _akin(report, self.related)
+        if any(_is_other(report, row, "patient_id") for row in (*earlier, *_akin(report, self.pictures))):
+            return Stored.HIERARCHY_CONFLICT
+        versions = [row for row in earlier if not _is_other(report, row, "document_id")]
+        row = {name: getattr(report, name, None) for name in _IDENTITY}
+        row |= {"version": len(versions) + 1, "received": self.received + len(self.new)}
+        _join_index(self.related, row)
+        self.taken.add(report.report_id)
+        self.new.append(row)
+        return Stored.NEW
+
+
+def take_related(store: Store, reports: Sequence[ReportEntry], known: Known) -> None:
+    """Know the archive's reports and pictures of the studies of these reports."""
+    for row in _related(store.table("reports"), reports):
+        if row["report_id"] not in known.taken:
+            known.taken.add(row["report_id"])
+            _join_index(known.related, row)
+    for row in _pictures(store.table("images"), reports):
+        _join_index(known.pictures, row)
+
+
 def attach(store: Store, reports: Sequence[ReportEntry], texts: Embedding | None) -> list[Stored]:
     """Keep reports and give their texts to the pictures that are there.
 
     The pictures are written first: a report that is in the table is one that all its pictures have.
     """
+    import pyarrow.compute as pc
+
     table = store.made("reports", reports_schema())
-    known = _related(table, reports)
-    related, taken = _by_key(known), {row["report_id"] for row in known}
-    pictures = _by_key(_pictures(store.table("images"), reports))
-    received = 1 + max(scan(table, None, ["received"])["received"].to_pylist(), default=-1)
-    stored: list[Stored] = []
-    kept: list[tuple[int, dict[str, Any]]] = []
-    for n, report in enumerate(reports):
-        if report.report_id in taken:
-            stored.append(Stored.SAME)
-            continue
-        earlier = _akin(report, related)
-        if any(_is_other(report, row, "patient_id") for row in (*earlier, *_akin(report, pictures))):
-            stored.append(Stored.HIERARCHY_CONFLICT)
-            continue
-        versions = [row for row in earlier if not _is_other(report, row, "document_id")]
-        row = {name: getattr(report, name, None) for name in _IDENTITY}
-        row |= {"version": len(versions) + 1, "received": received + len(kept)}
-        _join_index(related, row)
-        taken.add(report.report_id)
-        kept.append((n, row))
-        stored.append(Stored.NEW)
-    _write(store, table, reports, kept, pictures=pictures, texts=texts)
+    known = Known()
+    take_related(store, reports, known)
+    newest = pc.max(scan(table, None, ["received"])["received"]).as_py()
+    known.received = 0 if newest is None else newest + 1
+    stored = known.sort_out(reports)
+    kept = list(zip((n for n, answer in enumerate(stored) if answer is Stored.NEW), known.new, strict=True))
+    _write(store, table, reports, kept, pictures=known.pictures, texts=texts)
     return stored
 
 
@@ -227,10 +264,10 @@ def _with_columns(rows: pa.Table, **columns: Any) -> pa.Table:
     return rows
 
 
-def _related(table: Any, reports: Sequence[ReportEntry]) -> list[dict[str, Any]]:
+def _related(table: Any | None, reports: Sequence[ReportEntry]) -> list[dict[str, Any]]:
     """Reports that are there, of the same studies or accessions, or the same reports."""
     wanted = {name: {value for r in reports if (value := getattr(r, name))} for name in (*_KEYS, "report_id")}
-    return scan(table, sql_any(wanted), _IDENTITY).to_pylist() if reports else []
+    return scan(table, sql_any(wanted), _IDENTITY).to_pylist() if reports and table is not None else []
 
 
 def _pictures(images: Any | None, reports: Sequence[ReportEntry]) -> list[dict[str, Any]]:

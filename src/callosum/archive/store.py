@@ -72,6 +72,22 @@ class Store:
                 self.flush()  # what an earlier process may not have flushed
             yield
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the right to write, and turn an engine's complaint about it into an error that says what to do.
+
+        Raises:
+            ArchiveBusy: another process has it.
+            UsageError: what was to be written could not be.
+        """
+        with self.writing():
+            try:
+                yield
+            except (OSError, RuntimeError) as error:  # its words may hold a path
+                message = "The archive could not be written to; what was acknowledged before is kept."
+                hint = "Check the space on its disk and its permissions, then give the command again with --resume."
+                raise UsageError(message, hint=hint) from error
+
     def flush(self) -> None:
         """Put on the disk whatever was written since the last time."""
         self._synced.flush()

@@ -1,15 +1,12 @@
 """Files to records: what the bytes mean physically, and a stated answer for those that cannot be indexed.
 
 channel     values between this process and a jailed one
-channel     values between this process and a jailed one
 containers  zip and tar files met in a folder: their members become sources
 datasets    published datasets and pairs of your own: one adapter a module
 jail        a disposable process for code that may crash, hang or eat the machine
-jail        a disposable process for decoders: limits, no network, time-out
 manifest    CSV or Parquet tables that say where images are and what is known about them
 neardup     pictures that are nearly the same, by perceptual hash
-poison      contents on which a process was lost, not to be tried again
-read        one picture from one file, decoded in a jail
+plain       values as trees of plain ones: what a jailed process may send
 poison      contents on which a process was lost, so that each is tried once
 read        one picture from one file, decoded in a jail: `callosum.read`
 readers     bytes to Image: one module per format, chosen by magic bytes

@@ -7,26 +7,14 @@ import pickle
 import socket
 import struct
 import time
-from dataclasses import is_dataclass
-from enum import Enum
 from typing import Any
 
-from callosum.core.errors import CallosumError, Refused
+import numpy as np
+
+from callosum.data.plain import NotData, from_plain, to_plain
 
 MAX_BUFFERS = 1 << 16
 _PROTOCOL = 5
-_PLAIN = {
-    "numpy": ("dtype", "ndarray"),
-    "numpy._core.multiarray": ("_reconstruct", "scalar"),
-    "numpy._core.numeric": ("_frombuffer",),
-    "pathlib": ("Path", "PosixPath"),
-    "datetime": ("date", "datetime"),
-}
-"""Names that pickled arrays, paths and dates hold."""
-
-
-class NotData(OSError):
-    """The other end sent something that is no value of this package."""
 
 
 class Channel:
@@ -35,23 +23,28 @@ class Channel:
     Args:
         end: Connected.
         max_bytes: Longest message that is received.
-        is_trusted: True where the other end may name anything: towards the jail, never from it.
+        is_trusted: True inside the jail: what comes may name anything, what is sent is made plain (`plain`).
     """
 
     def __init__(self, end: socket.socket, *, max_bytes: int, is_trusted: bool) -> None:
         self._socket = end
         self._max_bytes = max_bytes
-        self._load = pickle.Unpickler if is_trusted else _Values
+        self._is_trusted = is_trusted
 
     def send(self, value: object) -> None:
         """Send a value.
 
         Raises:
-            OSError: the other end is gone.
+            OSError: the other end is gone; or the value is not data (`NotData`).
         """
-        arrays: list[pickle.PickleBuffer] = []
-        message = pickle.dumps(value, protocol=_PROTOCOL, buffer_callback=arrays.append)
-        parts = [memoryview(message), *(array.raw() for array in arrays)]
+        if self._is_trusted:
+            arrays: list[np.ndarray] = []
+            message = pickle.dumps(to_plain(value, arrays), protocol=_PROTOCOL)
+            parts = [memoryview(message), *(array.data for array in arrays)]
+        else:
+            buffers: list[pickle.PickleBuffer] = []
+            message = pickle.dumps(value, protocol=_PROTOCOL, buffer_callback=buffers.append)
+            parts = [memoryview(message), *(buffer.raw() for buffer in buffers)]
         sizes = struct.pack(f"={len(parts) + 1}Q", len(parts), *(part.nbytes for part in parts))
         self._socket.settimeout(None)
         self._socket.sendall(sizes)
@@ -75,7 +68,9 @@ class Channel:
             raise NotData
         message, *arrays = (self._take(size, deadline) for size in sizes)
         try:
-            return self._load(io.BytesIO(message), buffers=arrays).load()
+            if self._is_trusted:
+                return pickle.loads(message, buffers=arrays)
+            return from_plain(_NoNames(io.BytesIO(message)).load(), arrays)
         except (NotData, MemoryError):
             raise
         except Exception as error:
@@ -98,15 +93,13 @@ class Channel:
         self._socket.close()
 
 
-class _Values(pickle.Unpickler):
-    """Builds arrays, dataclasses, choices and errors of this package, and refuses every other name."""
+def num_bytes(value: object) -> int:
+    """Length of the message that a value is to a jail."""
+    return len(pickle.dumps(value, protocol=_PROTOCOL))
+
+
+class _NoNames(pickle.Unpickler):
+    """Builds atoms and lists, and nothing that has a name."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if name in _PLAIN.get(module, ()):
-            return super().find_class(module, name)
-        if module.partition(".")[0] == "callosum":
-            found = super().find_class(module, name)
-            is_value = isinstance(found, type) and (is_dataclass(found) or issubclass(found, (Enum, CallosumError)))
-            if is_value or (module == Refused.__module__ and name == "_refused"):
-                return found
         raise NotData

@@ -19,15 +19,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from callosum.core.errors import CallosumError, MissingDependency, Refused
-from callosum.data.channel import Channel, NotData
+from callosum.data.channel import Channel
+from callosum.data.plain import NotData
 from callosum.data.poison import PoisonList
 from callosum.data.readers.refusal import Reason, quarantine, reject
 
 START_TIMEOUT_S = 120.0
-PROGRAM = "from callosum.data.jail import main; main()"
+PROGRAM = "import sys; sys.path[:] = {path!r}; from callosum.data.jail import main; main()"
+"""Modules are looked for where the caller looks, but never in the current folder, which may hold anybody's files."""
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
@@ -83,10 +86,11 @@ class Jail:
         self.config = config or JailConfig()
         self._is_condemned = False
         here, there = socket.socketpair()
+        path = [*filter(None, sys.path), str(Path(__file__).parents[2])]
         given = [there.fileno(), *([poison.fileno()] if poison else [])]
         with there:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, *map(str, given)],
+                [sys.executable, "-P", "-c", PROGRAM.format(path=path), *map(str, given)],
                 pass_fds=given,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -271,28 +272,44 @@ class _Run:
         self._num_images += len(new)
         if readied.slide:
             same = len(pictures) - len(new)
-            self._slide_done(readied.slide, num_new=len(new), num_same=same, num_lost=readied.num_lost, flags=flags)
+            self._slide_done(
+                readied.slide,
+                num_new=len(new),
+                num_same=same,
+                num_lost=readied.num_lost,
+                flags=flags,
+                conflict=conflict,
+            )
         elif new:
             self._accept(first.source, first.source_digest, flags)
         elif conflict:
             self._count_refused(_conflict(first.source, first.source_digest, conflict))
         else:
-            self._counts["unchanged"] += 1
-            self._problems.append(flagged(first.source, first.source_digest, [_DUPLICATE_CONTENT]))
+            self._take_duplicate(first.source, first.source_digest)
 
-    def _slide_done(
-        self, slide: str, *, num_new: int = 0, num_same: int = 0, num_lost: int = 0, flags: Sequence[Flag] = ()
-    ) -> None:
-        """Count one batch; with the last one, the slide."""
-        done = self._slides.done(slide, num_new=num_new, num_same=num_same, num_lost=num_lost, flags=flags)
+    def _take_duplicate(self, source: str, digest: str) -> None:
+        self._counts["unchanged"] += 1
+        self._problems.append(flagged(source, digest, [_DUPLICATE_CONTENT]))
+
+    def _slide_done(self, slide: str, **batch: Any) -> None:
+        """Count one batch, as `Slides.done` takes it; with the last one, the slide."""
+        done = self._slides.done(slide, **batch)
         if done is None:
             return
         if done.refused:
             self._refuse(done.refused)
         elif done.num_new:
-            self._accept(done.slide.source, done.slide.source_digest, done.flags)
+            doubts = (_CONFLICTS[done.conflict],) if done.conflict else ()
+            self._accept(done.slide.source, done.slide.source_digest, (*done.flags, *doubts))
+        elif done.conflict:
+            self._count_refused(_conflict(done.slide.source, done.slide.source_digest, done.conflict))
         else:
             self._counts["unchanged"] += 1
+        for copy in done.copies:
+            if done.refused:
+                self._count_refused(replace(done.refused, source=copy.source))
+            else:
+                self._take_duplicate(copy.source, copy.source_digest)
 
     def _accept(self, source: str, digest: str, flags: Sequence[Flag]) -> None:
         self._counts["flagged" if flags else "accepted"] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from callosum.archive.entry import Stored
 from callosum.core.record import Answer, Flag
 from callosum.service.outcome import Expanded, Unreadable
 
@@ -14,7 +15,7 @@ MAX_LOST_SHARE = 0.2
 
 @dataclass(kw_only=True)
 class _Open:
-    """A slide of which not every batch is done."""
+    """A slide of which not every batch is done, and files with the same content that were met meanwhile."""
 
     slide: Expanded
     num_left: int
@@ -22,6 +23,8 @@ class _Open:
     num_same: int = 0
     num_lost: int = 0
     flags: list[Flag] = field(default_factory=list)
+    copies: list[Expanded] = field(default_factory=list)
+    conflict: Stored | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,8 @@ class Finished:
         num_same: Tiles that were there.
         flags: Doubts about it, tiles that were lost among them.
         refused: The answer when no tile at all could be read; None otherwise.
+        copies: Files with the same content, which were read beside it.
+        conflict: What some of its tiles contradicted, which kept them out.
     """
 
     slide: Expanded
@@ -41,6 +46,8 @@ class Finished:
     num_same: int
     flags: tuple[Flag, ...]
     refused: Unreadable | None
+    copies: tuple[Expanded, ...] = ()
+    conflict: Stored | None = None
 
 
 class Slides:
@@ -50,11 +57,23 @@ class Slides:
         self._open: dict[str, _Open] = {}
 
     def begin(self, slide: Expanded) -> None:
-        """A slide's batches are going to come."""
-        self._open[slide.source_digest] = _Open(slide=slide, num_left=len(slide.parts), flags=list(slide.flags))
+        """A slide's batches are going to come; those of a copy of it cannot be told from its own."""
+        now = self._open.get(slide.source_digest)
+        if now is None:
+            self._open[slide.source_digest] = _Open(slide=slide, num_left=len(slide.parts), flags=list(slide.flags))
+        else:
+            now.copies.append(slide)
+            now.num_left += len(slide.parts)
 
     def done(
-        self, slide: str, *, num_new: int = 0, num_same: int = 0, num_lost: int = 0, flags: Iterable[Flag] = ()
+        self,
+        slide: str,
+        *,
+        num_new: int = 0,
+        num_same: int = 0,
+        num_lost: int = 0,
+        flags: Iterable[Flag] = (),
+        conflict: Stored | None = None,
     ) -> Finished | None:
         """One batch is done; the slide when it was the last one."""
         now = self._open[slide]
@@ -63,6 +82,7 @@ class Slides:
         now.num_same += num_same
         now.num_lost += num_lost
         now.flags += flags
+        now.conflict = now.conflict or conflict
         if now.num_left:
             return None
         del self._open[slide]
@@ -72,10 +92,11 @@ class Slides:
 def _finished(now: _Open) -> Finished:
     flags = list(now.flags)
     num_tiles = now.num_new + now.num_same + now.num_lost
+    num_files = 1 + len(now.copies)
     if now.num_lost:
         share = now.num_lost / num_tiles
         doubt = "; it is not well covered" if share > MAX_LOST_SHARE else ""
-        sentence = f"{now.num_lost} of {num_tiles} tiles could not be read{doubt}."
+        sentence = f"{now.num_lost // num_files} of {num_tiles // num_files} tiles could not be read{doubt}."
         flags.append(Flag(code="TILES_LOST", sentence=sentence))
     refused = None
     if num_tiles == now.num_lost:
@@ -87,4 +108,12 @@ def _finished(now: _Open) -> Finished:
             sentence="No tile of this slide could be read.",
             attributes={},
         )
-    return Finished(slide=now.slide, num_new=now.num_new, num_same=now.num_same, flags=tuple(flags), refused=refused)
+    return Finished(
+        slide=now.slide,
+        num_new=now.num_new,
+        num_same=now.num_same,
+        flags=tuple(flags),
+        refused=refused,
+        copies=tuple(now.copies),
+        conflict=now.conflict,
+    )

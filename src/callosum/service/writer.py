@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from callosum.archive import reports
 from callosum.archive.archive import Archive
 from callosum.archive.entry import Added, Entry, Stored
 from callosum.archive.identity import Known, sort_out
@@ -95,7 +96,7 @@ class Writer:
         """Begin to encode a batch, once the one before is done."""
         self.finish()
         pixels_NSSC = np.stack([each.pixels for each in _pictures(readied) if each.pixels is not None])
-        self._encoding = readied, self._thread.submit(self._rows, pixels_NSSC)
+        self._encoding = [_without_pixels(each) for each in readied], self._thread.submit(self._rows, pixels_NSSC)
 
     def _rows(self, pixels_NSSC: np.ndarray) -> np.ndarray:
         starts = range(0, len(pixels_NSSC), SLICE)
@@ -129,8 +130,16 @@ class Writer:
         if not reports:
             return []
         searchable = [each.report.searchable for each in reports if each.report.searchable]
-        texts = self._encoder.encode_text(searchable) if searchable else None
+        texts = self._encoded(searchable)
         return self._archive.attach([each.report for each in reports], texts)
+
+    def _encoded(self, texts: Sequence[str]) -> Embedding | None:
+        """The vectors of texts; a text that comes often, as that of a normal finding does, is encoded once."""
+        if not texts:
+            return None
+        places = {text: n for n, text in enumerate(dict.fromkeys(texts))}
+        once = self._encoder.encode_text(list(places))
+        return Embedding(matrix=once.matrix[[places[text] for text in texts]], space=once.space)
 
     def _write(self) -> list[tuple[Readied, list[Written]]]:
         waiting, self._waiting = self._waiting, []
@@ -138,7 +147,7 @@ class Writer:
         entries = [each.entry.computed_by(self._encoder.runtime) for each in pictures]
         rows = Embedding(matrix=np.concatenate([rows for _, rows in waiting]), space=self._encoder.space)
         captions = [entry.text for entry in entries if entry.text]
-        texts = self._encoder.encode_text(captions) if captions else None
+        texts = self._encoded(captions)
         added = iter(self._archive.add(entries, rows, texts=texts))
         return [(each, [_written(picture, next(added)) for picture in each.pictures]) for each, _ in waiting]
 
@@ -149,6 +158,7 @@ class Sorter:
     def __init__(self, archive: Archive | None) -> None:
         self._archive = archive
         self._known = Known()
+        self._reports = reports.Known()
         self._waiting: list[Readied] = []
         self.num_files_left = 0
 
@@ -172,14 +182,20 @@ class Sorter:
             stored = iter(self._archive.sort_out(entries, beside=self._known))
         else:
             stored = iter(sort_out(None, entries, beside=self._known))
-        return [
+        written = [
             (each, [Written(entry=one.entry, flags=one.flags, stored=next(stored)) for one in each.pictures])
             for each in waiting
         ]
+        new = (one.entry for _, pictures in written for one in pictures if one.stored is Stored.NEW)
+        self._reports.take_pictures(new)
+        return written
 
     def attach(self, reports: Sequence[ReadReport]) -> list[Stored]:
-        """Nothing is known of other reports here, so each is new."""
-        return [Stored.NEW] * len(reports)
+        """Say what would become of each."""
+        entries = [each.report for each in reports]
+        if self._archive:
+            return self._archive.sort_out_reports(entries, beside=self._reports)
+        return self._reports.sort_out(entries)
 
 
 def _written(picture: Ready, added: Added) -> Written:
@@ -208,6 +224,10 @@ def flagged(source: str, digest: str, flags: Sequence[Flag]) -> Problem:
         code=",".join(once),
         sentence=" ".join(once.values()),
     )
+
+
+def _without_pixels(readied: Readied) -> Readied:
+    return replace(readied, pictures=tuple(replace(picture, pixels=None) for picture in readied.pictures))
 
 
 def _pictures(readied: Sequence[Readied]) -> list[Ready]:

@@ -146,7 +146,8 @@ def test_an_odd_attribute_is_flagged(tmp_path: Path, shades: Path, encoder: Fake
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
 def test_a_reading_process_ends_with_its_parent(shades: Path) -> None:
     code = (
-        "import sys, time\n"
+        "import os, sys, time\n"
+        "sys.path.insert(0, os.getcwd())\n"
         "import numpy as np\n"
         "from callosum.service.outcome import Job\n"
         "from callosum.data.jail import Jail\n"
