@@ -82,9 +82,9 @@ def test_answers(data_root: Path, tmp_path: Path, name: str) -> None:
     for row in rows(data_root, name):
         if row.get("kind") == "wsi":
             (tmp_path / "slide").write_bytes(found[row["id"]].read_bytes())
-            answer, what = slide_result(tmp_path / "slide")
+            answer, _ = slide_result(tmp_path / "slide")
         else:
-            answer, what = result(found[row["id"]])
+            answer, _ = result(found[row["id"]])
         different = DIFFERENT.get(row["id"])
         allowed = {different} if different else ANSWERS.get(row["expected"])
         if allowed and answer not in allowed:

@@ -106,7 +106,12 @@ def _zip_sizes(path: Path) -> dict[str, int]:
         infos = _opened(path, status.st_mtime_ns, status.st_size).infolist()
     if any(info.flag_bits & 1 for info in infos):
         raise reject(Reason.ARCHIVE_UNSUPPORTED, "The archive is encrypted; unpack it first.")
-    return {info.filename: info.file_size for info in infos if not info.is_dir()}
+    sizes = {info.filename: info.file_size for info in infos if not info.is_dir()}
+    if len(sizes) < sum(not info.is_dir() for info in infos):
+        raise reject(
+            Reason.ARCHIVE_UNSAFE, "Two members of the archive have one name: readers differ in which they take."
+        )
+    return sizes
 
 
 def _tar_sizes(path: Path) -> dict[str, int]:

@@ -51,4 +51,13 @@ def block(
 
 def _gelu(x: Float[np.ndarray, "*B W"]) -> Float[np.ndarray, "*B W"]:
     """GELU in its tanh form (Hendrycks and Gimpel 2016)."""
-    return np.float32(0.5) * x * (1 + np.tanh(np.float32(0.7978845608) * (x + np.float32(0.044715) * x**3)))
+    inner = x * x  # a power of 3 is several times slower than two products
+    inner *= x
+    inner *= np.float32(0.044715)
+    inner += x
+    inner *= np.float32(0.7978845608)
+    np.tanh(inner, out=inner)
+    inner += 1
+    inner *= x
+    inner *= np.float32(0.5)
+    return inner

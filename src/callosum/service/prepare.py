@@ -53,7 +53,11 @@ def prepare(source: Source, job: Job, poison: PoisonList) -> Outcome:
             poison.check(digest)
             return _expanded(source, digest, job)
         if not source.member and is_container(source.location):
-            return _walked(source)
+            try:
+                return _walked(source)
+            except Refused:
+                digest = slide_digest(source.location)
+                raise
         data = source.read_bytes()
         digest = digest_bytes(data)
         if _is_known(digest, job.known):

@@ -86,6 +86,14 @@ def test_other_answers(tmp_path: Path) -> None:
     assert not is_container(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_members_of_one_name_are_not_guessed_between(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
+        archive.writestr("a", b"one")
+        archive.writestr("a", b"two")
+    assert refusal(tmp_path / "twice.zip") == "ARCHIVE_UNSAFE"
+
+
 def test_an_encrypted_zip_is_said_to_be_one(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", {"a": b"b"})
     data = bytearray(path.read_bytes())

@@ -4,8 +4,8 @@ Attributes come from a fixed list of coded elements, of which defined terms alon
 dates and names are never among them, not even where someone typed them into a coded element. The
 identifiers go to `Image.identifiers` and nowhere else.
 
-Objects that carry pixels are pictures, RT dose, parametric maps and segmentations included; the last are flagged `MASK`,
-because they show what someone drew and not what was seen.
+Objects that carry pixels are pictures, RT dose, parametric maps and segmentations included. The last are flagged
+`MASK`, because they show what someone drew and not what was seen.
 """
 
 from __future__ import annotations

@@ -42,10 +42,10 @@ percentiles become black and white; nothing is clipped by its type. 16-bit colou
 picture and are divided by 257, unless 12 bits would hold them: then they too are shown between percentiles. A sample
 that is NaN is shown as the smallest value, whether that is black or white.
 
-RT dose and segmentations are pictures too; the latter are flagged `MASK`. EXIF orientation is applied, transparency is laid on black (once: colours
-with associated alpha are on black already), CMYK and YCbCr become RGB. The one limit of size is 2<sup>28</sup> samples
-in a frame. Decoders are pinned, so that the picture does not depend on what else is installed; `render_recipe` names
-decoder and window of every image.
+RT dose and segmentations are pictures too; the latter are flagged `MASK`. EXIF orientation is applied, transparency is
+laid on black (once: colours with associated alpha are on black already), CMYK and YCbCr become RGB. The one limit of
+size is 2<sup>28</sup> samples in a frame. Decoders are pinned, so that the picture does not depend on what else is
+installed; `render_recipe` names decoder and window of every image.
 
 ## What is taken from a header
 
