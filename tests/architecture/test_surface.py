@@ -60,6 +60,7 @@ OPTIONS = {
     "model verify": {"--json"},
     "search": {"--image", "--json", "--level", "--like", "--pool", "--where", "-k", *COMPUTING},
     "slide": {"--json", "--output", "-o", "--mpp", "--stain", "--tiles"},
+    "train": {"--data", "--json", "--out", "--pixels", "--resume", "--retain", "--set"},
     "show": {"--json", "--refused", "--where"},
 }
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "search": "Search an archive by words, by a picture or by a record.",
     "show": "Show one record of an archive.",
     "slide": "Say and draw which tiles of a whole slide would be indexed.",
+    "train": "Train a checkpoint from manifests, by a recipe.",
 }
 
 

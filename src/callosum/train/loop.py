@@ -25,6 +25,7 @@ from callosum.train.augment import PACK_AUGMENT, augment
 from callosum.train.batch import PromptTask, Sampler, caption_batch, drop_words, prompt_tasks
 from callosum.train.captions import Captioner
 from callosum.train.config import TrainConfig
+from callosum.train.ema import update_average
 from callosum.train.examination import EXAMINED
 from callosum.train.packs import Row
 from callosum.train.words import caption_vectors, ppmi_vectors
@@ -149,21 +150,11 @@ class Trainer:
             nn.utils.clip_grad_norm_([*self.model.parameters(), *self.heads.parameters()], 3.0)
             self.optimizer.step()
             self.step += 1
-            self._update_average()
+            update_average(self.average, self.model, decay=self.config.ema_decay, step=self.step)
             values = {name: float(term.detach()) for name, term in terms.items()}
             step_s = time.perf_counter() - start
             self.seconds += step_s
             report(self.step, {**values, "step_s": step_s})
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        pairs = zip(self.average.state_dict().values(), self.model.state_dict().values(), strict=True)
-        for kept, new in pairs:
-            if kept.dtype.is_floating_point:
-                kept.lerp_(new, 1 - decay)
-            else:
-                kept.copy_(new)
 
     def _terms(self) -> dict[str, Tensor]:
         """Loss terms of one step, weighted."""

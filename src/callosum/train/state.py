@@ -10,12 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from callosum.core.digest import digest_json
 from callosum.core.errors import InputError
+from callosum.train.checkpointing import optimizer_tensors, read_state, restore_optimizer, write_state
 from callosum.train.loop import Trainer
 
 
@@ -24,13 +23,10 @@ def save_state(trainer: Trainer, path: Path) -> None:
     tensors: dict[str, Tensor] = {}
     for part in ("model", "heads", "average"):
         state = getattr(trainer, part).state_dict()
-        tensors |= {f"{part}/{name}": value.detach().contiguous() for name, value in state.items()}
-    for number, state in trainer.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{number}/{name}": value.contiguous() for name, value in state.items()}
-    draft = path.with_suffix(".part")
+        tensors |= {f"{part}/{name}": value for name, value in state.items()}
+    tensors |= {f"optimizer/{name}": value for name, value in optimizer_tensors(trainer.optimizer).items()}
     metadata = {"step": str(trainer.step), "seconds": f"{trainer.seconds:.1f}", "run": run_digest(trainer)}
-    save_file(tensors, draft, metadata=metadata)
-    draft.replace(path)
+    write_state(path, tensors, metadata)
 
 
 def run_digest(trainer: Trainer) -> str:
@@ -46,22 +42,16 @@ def load_state(trainer: Trainer, path: Path) -> None:
         InputError: the state is of another configuration or of other rows.
     """
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "heads": {}, "average": {}, "optimizer": {}}
-    with safe_open(path, framework="pt") as stream:
-        metadata = stream.metadata()
-        if metadata["run"] != run_digest(trainer):
-            message = "The interrupted run here has other settings or other rows."
-            raise InputError(message, hint="Name another folder, or give the settings it was started with.")
-        for name in stream.keys():
-            part, rest = name.split("/", 1)
-            parts[part][rest] = stream.get_tensor(name)
+    tensors, metadata = read_state(path)
+    if metadata.get("run") != run_digest(trainer):
+        message = "The interrupted run here has other settings or other rows."
+        raise InputError(message, hint="Name another folder, or give the settings it was started with.")
+    for name, value in tensors.items():
+        part, rest = name.split("/", 1)
+        parts[part][rest] = value
     for part in ("model", "heads", "average"):
         getattr(trainer, part).load_state_dict(parts[part])
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in parts["optimizer"].items():
-        number, key = name.split("/", 1)
-        state.setdefault(int(number), {})[key] = value
-    groups = trainer.optimizer.state_dict()["param_groups"]
-    trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    restore_optimizer(trainer.optimizer, parts["optimizer"])
     trainer.step, trainer.seconds = int(metadata["step"]), float(metadata["seconds"])
     seed = trainer.config.seed + trainer.step
     trainer.generator.manual_seed(seed)

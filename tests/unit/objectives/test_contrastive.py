@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from callosum.objectives.contrastive import contrastive_loss, equal_text_truth
+from callosum.objectives.contrastive import Clip, contrastive_loss, equal_text_truth
+from callosum.objectives.pairs import FalseNegatives
+from tests.unit.objectives.batches import batch, golden, plain, value_and_gradients
 
 
 def unit(*rows: list[float]) -> torch.Tensor:
@@ -86,3 +88,34 @@ def test_rows_without_a_positive_do_not_count_and_gradients_are_finite() -> None
     terms["contrastive"].backward()
     assert image.grad is not None
     assert bool(torch.isfinite(image.grad).all())
+
+
+@pytest.mark.parametrize(("case", "rel"), [("a", 1e-5), ("b", 1e-5), ("c", 1e-10)])
+@pytest.mark.parametrize("kind", ["clip", "clip_bias"])
+def test_equals_open_clip(case: str, kind: str, rel: float) -> None:
+    g = {name.removeprefix(f"{case}_{kind}_"): value for name, value in golden("open_clip_losses").items()}
+    dtype = g["img"].dtype
+    scale = g["log_scale"].to(dtype).exp()
+    bias = g["bias"].to(dtype) if kind == "clip_bias" else None
+    loss, image, text, by_scale, *rest = value_and_gradients(Clip(), plain(g["img"], g["txt"], scale, bias))
+    assert float(loss) == pytest.approx(float(g["loss"]), rel=rel)
+    assert torch.allclose(image, g["g_img"], rtol=rel, atol=rel / 10)
+    assert torch.allclose(text, g["g_txt"], rtol=rel, atol=rel / 10)
+    assert float(by_scale * scale) == pytest.approx(float(g["g_log_scale"]), rel=rel)
+    assert all(float(value.abs()) < 1e-6 for value in rest)
+
+
+def test_the_objective_is_the_loss_of_its_truth() -> None:
+    views = batch()
+    for policy in FalseNegatives:
+        objective = Clip(equal_text=policy, equal_patient=policy)
+        assert views.logit_scale is not None
+        terms = contrastive_loss(
+            views.image.embedding_ND,
+            views.text.embedding_ND,
+            logit_scale=views.logit_scale,
+            truth_NM=objective.truth(views.image, views.text),
+        )
+        found = objective(views)
+        assert float(found["loss"]) == pytest.approx(float(terms["contrastive"]), rel=1e-12)
+        assert float(found["matched"]) == pytest.approx(1.0 if policy == FalseNegatives.POSITIVE else 6 / 7)

@@ -12,4 +12,5 @@ model_move  import, pull, pack and export of `callosum model`
 search      an archive by words, by a picture or by a record
 show        one record of an archive
 slide       what indexing would take of a whole slide
+train       a recipe and manifests to a checkpoint
 """

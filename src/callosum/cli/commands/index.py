@@ -59,6 +59,7 @@ def command(
       callosum index archive --manifest study/manifest.csv --json
       callosum index archive ct/ --window lung+mediastinum+bone
     """
+    from callosum.cli.interruption import Interruption
     from callosum.cli.output import ingest_table, note, progress_bar, write_json, write_problems
     from callosum.core.errors import Interrupted, UsageError
     from callosum.data.manifest import count_rows, read_manifest
@@ -73,9 +74,11 @@ def command(
     found = read_manifest(manifest) if manifest else iter_sources(sources)
     total = count_rows(manifest) if manifest else sum(1 for _ in iter_sources(sources))
     total += count_reports(reports) if reports else 0
-    with progress_bar("Reading" if dry_run else "Indexing", total=total) as show:
+    bar = progress_bar("Reading" if dry_run else "Indexing", total=total)
+    with Interruption() as interruption, bar as show:
 
         def on_progress(progress: Progress) -> None:
+            interruption.check()
             show(progress.num_files, total=total + progress.num_found)
             if as_json:
                 write_problems(progress.problems)
