@@ -229,7 +229,7 @@ def test_a_killed_run_loses_nothing_acknowledged(tmp_path: Path) -> None:
 
 
 def test_interrupting_says_how_to_resume(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "many", 1600)
+    write_pictures(tmp_path / "many", 3000)
     running = subprocess.Popen(
         command("index", tmp_path / "a", tmp_path / "many"),
         stdout=subprocess.DEVNULL,

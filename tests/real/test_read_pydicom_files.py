@@ -24,7 +24,7 @@ EXPECTED = {
     "rtplan_truncated.dcm": ("METADATA_ONLY", "NOT_AN_IMAGE_OBJECT"),
     "rtstruct.dcm": ("METADATA_ONLY", "NOT_AN_IMAGE_OBJECT"),
     "waveform_ecg.dcm": ("METADATA_ONLY", "NOT_AN_IMAGE_OBJECT"),
-    "liver_1frame.dcm": ("METADATA_ONLY", "NOT_AN_IMAGE_OBJECT"),
+    "liver_1frame.dcm": ("ACCEPT+FLAG", "MASK"),
     "DICOMDIR": ("METADATA_ONLY", "DICOM_DIRECTORY"),
     "test1.json": ("REJECT", "NOT_AN_IMAGE"),
     "zipMR.gz": ("REJECT", "FORMAT_UNSUPPORTED"),

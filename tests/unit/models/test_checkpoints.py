@@ -50,8 +50,8 @@ def test_a_saved_checkpoint_is_an_encoder(saved: Path) -> None:
 
 def test_every_kind_of_image(saved: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 256, (40, 50)).astype(np.uint8)
-    encoder = open_checkpoint(saved, read=lambda path: SimpleNamespace(display=lambda: grey))
-    record = SimpleNamespace(display=lambda: grey)
+    encoder = open_checkpoint(saved, read=lambda path: SimpleNamespace(display=lambda **_: grey))
+    record = SimpleNamespace(display=lambda **_: grey)
     colour = np.repeat(grey[:, :, None], 3, axis=2)
     kinds = [grey, colour, PilImage.fromarray(grey), PilImage.fromarray(colour), record, "film.png", Path("film.png")]
     matrix = encoder.encode_image(kinds, batch_size=2).matrix
