@@ -78,7 +78,7 @@ def rates(path: Path, plan: SlidePlan, *, turns: int) -> tuple[float, float]:
 
 def measure(*, quick: bool) -> list[Figure]:
     """The figures; processor time, as other programs may run beside it."""
-    assert native.library() is not None, "install the extra: pip install 'callosum[slides]'"
+    assert native.openslide_module() is not None, "install the extra: pip install 'callosum[slides]'"
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "slide.tiff"

@@ -61,7 +61,7 @@ def test_nih_in_its_published_layout(data_root: Path, tmp_path: Path) -> None:
     found = list(open_dataset("nih-chestxray14", tmp_path))
     assert len(found) == len(rows)
     for example, row in zip(found, rows, strict=True):
-        positive = {name for name in FINDINGS if example.labels[name] is Presence.POSITIVE}
+        positive = {name for name in FINDINGS if example.labels[name] is Presence.PRESENT}
         assert positive == {name for name in FINDINGS if row[name] == "1"}
         assert example.source.patient_id == row["patient_id"]
 

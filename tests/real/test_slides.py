@@ -20,7 +20,7 @@ from callosum.data.slides import (
     slide_overview,
 )
 
-needs_openslide = pytest.mark.skipif(native.library() is None, reason="openslide is not installed")
+needs_openslide = pytest.mark.skipif(native.openslide_module() is None, reason="openslide is not installed")
 REFUSED = {"malformed", "truncated", "too_large"}
 WHOLE_SLIDE = "VL Whole Slide Microscopy Image Storage"
 
@@ -76,9 +76,9 @@ def test_every_slide_gets_its_answer(slides: dict[Path, str]) -> None:
 @pytest.mark.parametrize("name", ["CMU-1-Small-Region.svs", "tcga-cr-7395-01a-01-ts1.svs"])
 def test_tiles_are_what_openslide_reads(slides: dict[Path, str], name: str) -> None:
     path = named(slides, name)
-    library = native.library()
-    assert library is not None
-    with library.OpenSlide(path) as bare:
+    openslide = native.openslide_module()
+    assert openslide is not None
+    with openslide.OpenSlide(path) as bare:
         images = tiles(path, expand(path, config=SlideConfig(max_tiles=48)))
         assert len(images) == 48
         for image in images:
@@ -87,14 +87,14 @@ def test_tiles_are_what_openslide_reads(slides: dict[Path, str], name: str) -> N
 
 
 def test_both_libraries_choose_the_same_tiles(slides: dict[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    if native.library() is None:
+    if native.openslide_module() is None:
         pytest.skip("openslide is not installed")
     path = named(slides, "CMU-1-Small-Region.svs")
     config = SlideConfig(max_tiles=24)
     plan = expand(path, config=config)
     pictures = tiles(path, plan)
     close_all()
-    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(native, "openslide_module", lambda: None)
     again = expand(path, config=config)
     assert again.positions == plan.positions
     assert (again.mpp, again.vendor) == (plan.mpp, plan.vendor)

@@ -31,7 +31,7 @@ from callosum.data.sources import Source
 
 SCHEMA = "callosum.split/1"
 HEADER, MANIFEST = "split.json", "manifest.csv"
-_WEIGHT = {Presence.UNMENTIONED: 1, Presence.NEGATIVE: 2, Presence.UNCERTAIN: 3, Presence.POSITIVE: 4}
+_WEIGHT = {Presence.UNMENTIONED: 1, Presence.ABSENT: 2, Presence.UNCERTAIN: 3, Presence.PRESENT: 4}
 """A group has the strongest presence of its pictures; 0 when none of them was looked at."""
 
 

@@ -229,7 +229,7 @@ def labels_from(
         rows: N rows of K findings.
         unknown: What counts as not known; add `UNMENTIONED` where silence does not mean absence.
     """
-    present_NK = torch.tensor([[float(p is Presence.POSITIVE) for p in row] for row in rows])
+    present_NK = torch.tensor([[float(p is Presence.PRESENT) for p in row] for row in rows])
     uncertain_NK = torch.tensor([[p in unknown for p in row] for row in rows])
     return present_NK, uncertain_NK
 

@@ -15,8 +15,8 @@ from callosum.core.record import Answer, Image
 from callosum.data.containers import is_container, member_names
 from callosum.data.poison import PoisonList
 from callosum.data.readers import read_pictures
-from callosum.data.readers.refusal import Reason, metadata_only
-from callosum.data.report import read_report
+from callosum.data.readers.refusal import Reason
+from callosum.data.report import read_report, unlinked
 from callosum.data.slides import TileBatch, expand, is_slide, read_tiles, slide_digest
 from callosum.data.sources import Source
 from callosum.service.outcome import (
@@ -96,8 +96,7 @@ def _report(source: Source, data: bytes, digest: str, job: Job, *, otherwise: Re
         raise (otherwise if refused.reason in _NO_REPORT else refused) from None
     entry = report_entry(report)
     if not (entry.study_id or entry.accession_id):
-        sentence = "A report that names no study and no accession number: nothing can be joined to it."
-        raise metadata_only(Reason.REPORT_UNLINKED, sentence)
+        raise unlinked()
     return ReadReport(source=source.name, source_digest=digest, report=entry.pseudonymous(job.key), flags=report.flags)
 
 

@@ -15,8 +15,7 @@ from callosum.core.digest import digest_json
 from callosum.core.errors import Refused
 from callosum.core.record import Answer
 from callosum.data.manifest import read_table
-from callosum.data.readers.refusal import Reason
-from callosum.data.report import parse_report
+from callosum.data.report import parse_report, unlinked
 from callosum.service.outcome import ReadReport, Unreadable
 
 _BATCH_ROWS = 1024
@@ -49,16 +48,9 @@ def read_report_table(path: Path, *, key: bytes) -> Iterator[ReadReport | Unread
 
 def _read_row(values: dict[str, str], source: str, key: bytes) -> ReadReport | Unreadable:
     digest = digest_json(values)
-    if not (values["study_uid"] or values["accession"] or values["study_id"]):
-        sentence = "A report that names no study and no accession number: nothing can be joined to it."
-        return Unreadable(
-            source=source,
-            source_digest="",
-            answer=Answer.METADATA_ONLY,
-            code=Reason.REPORT_UNLINKED.value,
-            sentence=sentence,
-        )
     try:
+        if not (values["study_uid"] or values["accession"] or values["study_id"]):
+            raise unlinked()
         report = parse_report(values["text"])
     except Refused as refused:
         return Unreadable(

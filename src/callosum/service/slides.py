@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 
 from callosum.archive.entry import Stored
 from callosum.core.record import Answer, Flag
+from callosum.data.slides.plan import MAX_LOST
 from callosum.service.outcome import Expanded, Unreadable
-
-MAX_LOST_SHARE = 0.2
-"""With more of its tiles lost, the flag says that the slide is not well covered."""
 
 
 @dataclass(kw_only=True)
@@ -95,7 +93,7 @@ def _finished(now: _Open) -> Finished:
     num_files = 1 + len(now.copies)
     if now.num_lost:
         share = now.num_lost / num_tiles
-        doubt = "; it is not well covered" if share > MAX_LOST_SHARE else ""
+        doubt = "; it is not well covered" if share > MAX_LOST else ""
         sentence = f"{now.num_lost // num_files} of {num_tiles // num_files} tiles could not be read{doubt}."
         flags.append(Flag(code="TILES_LOST", sentence=sentence))
     refused = None

@@ -59,7 +59,7 @@ def facts_of(batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 def _findings(labels_NK: Float[Tensor, "N K"]) -> dict[str, Tensor]:
     """What is positive, and what is uncertain; what is not mentioned counts as absent, as in MedCLIP."""
     return {
-        "present_NK": (labels_NK == CODES[Presence.POSITIVE]).float(),
+        "present_NK": (labels_NK == CODES[Presence.PRESENT]).float(),
         "uncertain_NK": labels_NK == CODES[Presence.UNCERTAIN],
     }
 

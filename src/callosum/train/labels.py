@@ -14,20 +14,20 @@ from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from callosum.core.errors import InputError
-from callosum.core.finding import Presence
+from callosum.core.finding import PRESENCE_WORDS, Presence
 from callosum.data.manifest import read_table
 from callosum.train.sentences import text_key
 
-CODES = {Presence.POSITIVE: 1.0, Presence.UNCERTAIN: -1.0, Presence.NEGATIVE: 0.0, Presence.UNMENTIONED: np.nan}
+CODES = {Presence.PRESENT: 1.0, Presence.UNCERTAIN: -1.0, Presence.ABSENT: 0.0, Presence.UNMENTIONED: np.nan}
 """In the order in which one sentence overrules another of the same text."""
 
 NORMAL = "No Finding"
 """The concept that says that nothing was found."""
 
-_NUMBERS = {1.0: Presence.POSITIVE, 0.0: Presence.NEGATIVE, -1.0: Presence.UNCERTAIN}
+_NUMBERS = {1.0: Presence.PRESENT, 0.0: Presence.ABSENT, -1.0: Presence.UNCERTAIN}
 
 
-def presence_of(cell: Any, *, zero: Presence = Presence.NEGATIVE) -> Presence | None:
+def presence_of(cell: Any, *, zero: Presence = Presence.ABSENT) -> Presence | None:
     """What a cell of a table says; None when that is no label.
 
     Args:
@@ -38,13 +38,13 @@ def presence_of(cell: Any, *, zero: Presence = Presence.NEGATIVE) -> Presence | 
         return Presence.UNMENTIONED
     if isinstance(cell, str):
         word = cell.strip().lower()
-        if word in list(Presence):
+        if word in PRESENCE_WORDS:
             return Presence(word)
     try:
         found = _NUMBERS.get(float(cell))
     except (TypeError, ValueError):
         return None
-    return zero if found is Presence.NEGATIVE else found
+    return zero if found is Presence.ABSENT else found
 
 
 def encode(found: Mapping[str, Presence], concepts: Iterable[str]) -> Float32[np.ndarray, " K"]:
@@ -75,7 +75,7 @@ def merge(labels_SK: Float32[np.ndarray, "S K"], *, normal: int | None = None) -
 
 def count(labels_N: Float32[np.ndarray, " N"]) -> dict[str, int]:
     """How often each presence occurs."""
-    said = {str(presence): int((labels_N == code).sum()) for presence, code in CODES.items() if code == code}
+    said = {presence.label: int((labels_N == code).sum()) for presence, code in CODES.items() if code == code}
     return {**said, str(Presence.UNMENTIONED): int(np.isnan(labels_N).sum())}
 
 
@@ -120,7 +120,7 @@ class LabelTable:
         return len(self._labels)
 
 
-def checked(cell: Any, *, column: str, row: int, zero: Presence = Presence.NEGATIVE) -> Presence:
+def checked(cell: Any, *, column: str, row: int, zero: Presence = Presence.ABSENT) -> Presence:
     """As `presence_of`.
 
     Raises:

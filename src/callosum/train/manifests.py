@@ -8,11 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from callosum.core.errors import UsageError
-from callosum.core.finding import Presence
+from callosum.core.finding import PRESENCE_WORDS
 from callosum.data.manifest import FIXED, read_table
 from callosum.train.supply import Kind, Supply
-
-WORDS = frozenset(Presence)
 
 
 def supply_of(given: str, *, concepts: Sequence[str] = (), weight: float = 1.0) -> Supply:
@@ -47,4 +45,4 @@ def _kind(table: pa.Table) -> Kind:
 def _is_label(column: pa.ChunkedArray) -> bool:
     """Whether a column holds labels in words, and some."""
     values = {str(value).strip() for value in column.unique().to_pylist() if value is not None and str(value).strip()}
-    return bool(values) and values <= WORDS
+    return bool(values) and values <= PRESENCE_WORDS

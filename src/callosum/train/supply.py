@@ -77,7 +77,7 @@ class Supply:
     has_split: bool = True
     share: float = 1.0
     population: str = ""
-    zero: Presence = Presence.NEGATIVE
+    zero: Presence = Presence.ABSENT
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.weight) and self.weight >= 0 and 0 < self.share <= 1):

@@ -201,4 +201,4 @@ def test_a_census_counts_every_value(tmp_path: Path) -> None:
     assert found["num_straddling_patients"] == 1
     assert (found["num_patients"], found["num_studies"], found["num_texts"]) == (60, 179, 179)
     assert found["labels"]["Edema"] == {"negative": 40, "positive": 20, "uncertain": 60, "unmentioned": 59}
-    assert set(found["labels"]["Edema"]) == {str(presence) for presence in Presence}
+    assert set(found["labels"]["Edema"]) == {presence.label for presence in Presence}

@@ -111,7 +111,7 @@ def test_keys_are_equal_for_equal_texts_only() -> None:
 
 
 def test_findings_from_presence() -> None:
-    rows = [[Presence.POSITIVE, Presence.NEGATIVE], [Presence.UNCERTAIN, Presence.UNMENTIONED]]
+    rows = [[Presence.PRESENT, Presence.ABSENT], [Presence.UNCERTAIN, Presence.UNMENTIONED]]
     present, uncertain = labels_from(rows)
     assert present.tolist() == [[1, 0], [0, 0]]
     assert uncertain.tolist() == [[False, False], [True, False]]

@@ -138,8 +138,8 @@ def test_augmenting_in_the_loop_gives_the_same_pictures(material: Material, cach
 def test_sentences_and_their_labels_come_together(folder: Path, cache: PixelCache) -> None:
     def extractor(sentence: str) -> dict[str, Presence]:
         if "effusion" in sentence:
-            return {"Effusion": Presence.POSITIVE}
-        return {"Edema": Presence.NEGATIVE} if "edema" in sentence else {}
+            return {"Effusion": Presence.PRESENT}
+        return {"Edema": Presence.ABSENT} if "edema" in sentence else {}
 
     supplies = [
         Supply(manifest=folder / "images.csv", kind=Kind.IMAGES, labels=same_columns()),

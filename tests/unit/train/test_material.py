@@ -58,7 +58,7 @@ def test_three_kinds_carry_labels_over_one_list(tmp_path: Path) -> None:
     ],
 )
 def test_cells(cell: object, expected: str | None) -> None:
-    assert presence_of(cell) == expected
+    assert presence_of(cell) == (expected and Presence(expected))
 
 
 def test_zero_may_mean_unmentioned() -> None:

@@ -195,6 +195,7 @@ def _census_table(values: dict[str, Any], census: Census) -> None:
     from rich.table import Table
 
     from callosum.cli.output import console
+    from callosum.core.finding import Presence
 
     table = Table(show_header=False, title=escape(values["dataset"]), title_justify="left", title_style="bold")
     for key, value in values.items():
@@ -205,7 +206,7 @@ def _census_table(values: dict[str, Any], census: Census) -> None:
     labels = census.labels_json()
     if not labels:
         return
-    presences = ("positive", "negative", "uncertain", "unmentioned")
+    presences = [presence.label for presence in Presence]
     counts = Table("concept", *presences, title="Labels", title_justify="left", title_style="bold")
     for concept, found in labels.items():
         counts.add_row(escape(concept), *(str(found.get(presence, 0)) for presence in presences))

@@ -48,7 +48,7 @@ class Census:
             self.num_texts += bool(source.text)
             self.num_labelled += bool(row.labels)
             self.splits[source.split] += 1
-            self.labels.update((concept, str(presence)) for concept, presence in row.labels.items())
+            self.labels.update((concept, presence.label) for concept, presence in row.labels.items())
             self.num_without_patient += not source.patient_id
             for key, groups in ((source.patient_id, self._patients), (source.study_id, self._studies)):
                 if key:

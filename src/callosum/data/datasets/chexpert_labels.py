@@ -28,10 +28,10 @@ OBSERVATIONS = (
 
 _VALUES = {
     "": Presence.UNMENTIONED,
-    "1": Presence.POSITIVE,
-    "1.0": Presence.POSITIVE,
-    "0": Presence.NEGATIVE,
-    "0.0": Presence.NEGATIVE,
+    "1": Presence.PRESENT,
+    "1.0": Presence.PRESENT,
+    "0": Presence.ABSENT,
+    "0.0": Presence.ABSENT,
     "-1": Presence.UNCERTAIN,
     "-1.0": Presence.UNCERTAIN,
 }

@@ -80,7 +80,7 @@ class CovidRadiography(Dataset):
 
 def _labels(concept: str) -> dict[str, Presence]:
     if concept == NORMAL:
-        others = dict.fromkeys((COVID, OPACITY, VIRAL), Presence.NEGATIVE)
+        others = dict.fromkeys((COVID, OPACITY, VIRAL), Presence.ABSENT)
     else:
-        others = dict.fromkeys((COVID, OPACITY, VIRAL), Presence.UNMENTIONED) | {NORMAL: Presence.NEGATIVE}
-    return others | {concept: Presence.POSITIVE}
+        others = dict.fromkeys((COVID, OPACITY, VIRAL), Presence.UNMENTIONED) | {NORMAL: Presence.ABSENT}
+    return others | {concept: Presence.PRESENT}

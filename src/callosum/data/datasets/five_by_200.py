@@ -25,7 +25,7 @@ FINDINGS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Ef
 BUILDERS = {"chexpert-5x200": ("chexpert",), "mimic-5x200": ("mimic-cxr-jpg", "mimic-cxr")}
 """Name of a builder to the datasets it can be built from."""
 
-_ABSENT = (Presence.NEGATIVE, Presence.UNMENTIONED)
+_ABSENT = (Presence.ABSENT, Presence.UNMENTIONED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def choose(dataset: Dataset, config: FiveConfig | None = None) -> Chosen:
 
 def exclusive_finding(labels: Mapping[str, Presence]) -> str | None:
     """The one of the five findings that is positive while all others are negative or unmentioned; else None."""
-    positive = [name for name in FINDINGS if labels.get(name) is Presence.POSITIVE]
+    positive = [name for name in FINDINGS if labels.get(name) is Presence.PRESENT]
     if len(positive) != 1:
         return None
     others = (name for name in OBSERVATIONS if name not in ("No Finding", positive[0]))

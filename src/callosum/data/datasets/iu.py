@@ -125,7 +125,7 @@ def _example(
         attributes={key: value for key, value in attributes.items() if value != ""},
     )
     report = "\n".join(f"{key.upper()}: {text}" for key, text in plain.items() if text)
-    return Example(source=source, labels={term.split("/")[0]: Presence.POSITIVE for term in coded}, report=report)
+    return Example(source=source, labels={term.split("/")[0]: Presence.PRESENT for term in coded}, report=report)
 
 
 def _parse(path: Path) -> ET.Element | None:

@@ -122,5 +122,5 @@ def _labels(cell: str) -> dict[str, Presence] | None:
     found = [name.strip() for name in cell.split("|")]
     if not set(found) <= {*FINDINGS, NO_FINDING}:
         return None
-    labels = {name: Presence.POSITIVE if name in found else Presence.UNMENTIONED for name in FINDINGS}
-    return labels | {NO_FINDING: Presence.POSITIVE if NO_FINDING in found else Presence.NEGATIVE}
+    labels = {name: Presence.PRESENT if name in found else Presence.UNMENTIONED for name in FINDINGS}
+    return labels | {NO_FINDING: Presence.PRESENT if NO_FINDING in found else Presence.ABSENT}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from callosum.core.errors import InputError
-from callosum.core.finding import Presence
+from callosum.core.finding import PRESENCE_WORDS, Presence
 from callosum.data.datasets.dataset import Card, Dataset, Example, Row
 from callosum.data.manifest import count_rows, read_manifest
 
@@ -23,8 +23,6 @@ CARD = Card(
     patients="the column patient_id",
 )
 
-_PRESENCES = frozenset(str(presence) for presence in Presence)
-
 
 class Manifest(Dataset):
     """See the card."""
@@ -40,5 +38,7 @@ class Manifest(Dataset):
 
     def _rows(self) -> Iterator[Row]:
         for source in read_manifest(self._table):
-            labels = {name: Presence(value) for name, value in source.attributes.items() if value in _PRESENCES}
+            labels = {
+                name: Presence(str(value)) for name, value in source.attributes.items() if value in PRESENCE_WORDS
+            }
             yield Example(source=source, labels=labels)

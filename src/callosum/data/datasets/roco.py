@@ -165,7 +165,7 @@ def _example(
         split=split,
         attributes={key: value for key, value in attributes.items() if value},
     )
-    return Example(source=source, labels=dict.fromkeys(found, Presence.POSITIVE))
+    return Example(source=source, labels=dict.fromkeys(found, Presence.PRESENT))
 
 
 def _first(folder: Path, pattern: str) -> Path | None:

@@ -79,8 +79,8 @@ class RsnaPneumonia(Dataset):
             return Skipped(name=image, lack=Lack.ROW_INVALID)
         normal = Presence.UNMENTIONED
         if detail:
-            normal = Presence.POSITIVE if detail == NORMAL else Presence.NEGATIVE
-        labels = {OPACITY: Presence.POSITIVE if boxes else Presence.NEGATIVE, NORMAL: normal}
+            normal = Presence.PRESENT if detail == NORMAL else Presence.ABSENT
+        labels = {OPACITY: Presence.PRESENT if boxes else Presence.ABSENT, NORMAL: normal}
         attributes: dict[str, Attribute] = {"num_boxes": len(boxes)}
         if detail:
             attributes["detailed_class"] = detail

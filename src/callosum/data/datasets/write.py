@@ -75,7 +75,7 @@ def _cells(example: Example, folder: Path, concepts: tuple[str, ...], reserved: 
     source = example.source
     row: dict[str, Attribute] = {column: getattr(source, field) for column, field in FIXED.items()}
     row["path"] = manifest_path(source, folder)
-    labels = {name: str(example.labels[name]) for name in concepts if name in example.labels}
+    labels = {name: example.labels[name].label for name in concepts if name in example.labels}
     extra = {name: value for name, value in source.attributes.items() if name and name not in reserved}
     return row | labels | extra
 

@@ -11,14 +11,12 @@ Objects that carry pixels are pictures, RT dose, parametric maps and segmentatio
 from __future__ import annotations
 
 import io
-import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from pydicom import config, dcmread
+from pydicom import dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -26,7 +24,16 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 from callosum.core.errors import Refused
 from callosum.core.record import Attribute, Flag, Image
 from callosum.data.readers.dicom_directory import DIRECTORY_CLASS, describe
-from callosum.data.readers.dicom_header import as_float, as_floats, as_int, as_text, items
+from callosum.data.readers.dicom_header import (
+    PIXEL_NUMBERS,
+    as_float,
+    as_floats,
+    as_int,
+    as_text,
+    identifiers_of,
+    items,
+    quiet,
+)
 from callosum.data.readers.dicom_identity import check_identity
 from callosum.data.readers.dicom_pixels import (
     NATIVE,
@@ -56,24 +63,6 @@ _TERMS = {
     "view_position": ("ViewPosition", VIEWS),
     "burned_in_annotation": ("BurnedInAnnotation", YES_NO),
     "patient_sex": ("PatientSex", SEXES),
-}
-NUMBERS = (
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "NumberOfFrames",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PlanarConfiguration",
-)
-_IDENTIFIERS = {
-    "patient_id": "PatientID",
-    "study_uid": "StudyInstanceUID",
-    "series_uid": "SeriesInstanceUID",
-    "instance_uid": "SOPInstanceUID",
-    "accession": "AccessionNumber",
 }
 _IMAGES_BY_ANOTHER_NAME = ("RT Dose Storage", "Parametric Map Storage", "Enhanced US Volume Storage")
 _FIRST_PIXEL_TAG = 0x7FE00000
@@ -131,7 +120,7 @@ def _open(data: bytes) -> _Header:
     flags = [] if layout.has_preamble else [_NO_PREAMBLE]
     flags += _settle_transfer_syntax(dataset, layout)
     attributes = _attributes(dataset)
-    identifiers = {name: text for name, keyword in _IDENTIFIERS.items() if (text := as_text(dataset, keyword))}
+    identifiers = identifiers_of(dataset)
     identifiers, doubts = check_identity(dataset, identifiers)
     flags += doubts
     if _sop_uid(dataset) in _MASKS:
@@ -140,7 +129,7 @@ def _open(data: bytes) -> _Header:
         flags.append(Flag(code="BURNED_IN_ANNOTATION", sentence="The file says that text is burned into the picture."))
     with _telling(attributes, identifiers):
         _check_object(dataset, len(layout.data))
-        pixels = pixel_layout(dataset, {key: as_int(dataset, key) for key in NUMBERS}, _photometric(dataset))
+        pixels = pixel_layout(dataset, {key: as_int(dataset, key) for key in PIXEL_NUMBERS}, _photometric(dataset))
     return _Header(dataset=dataset, layout=pixels, attributes=attributes, identifiers=identifiers, flags=flags)
 
 
@@ -193,7 +182,7 @@ def _telling(attributes: dict[str, Attribute], identifiers: dict[str, str]) -> I
 @contextmanager
 def _answered() -> Iterator[None]:
     """Turn what pydicom raises into an answer, and silence it."""
-    with _quiet(), guard(quarantine(Reason.HEADER_INVALID, "Its header cannot be read.")):
+    with quiet(), guard(quarantine(Reason.HEADER_INVALID, "Its header cannot be read.")):
         yield
 
 
@@ -299,17 +288,3 @@ def _sop_name(dataset: Dataset) -> str:
     """Name of the SOP class; empty when missing or private."""
     uid = UID(_sop_uid(dataset))
     return uid.name if uid.name != uid else ""
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep pydicom from validating, warning and logging: its messages quote values, which may be names."""
-    logger, settings = logging.getLogger("pydicom"), config.settings
-    propagate, mode = logger.propagate, settings.reading_validation_mode
-    logger.propagate, settings.reading_validation_mode = False, config.IGNORE
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.propagate, settings.reading_validation_mode = propagate, mode

@@ -14,8 +14,7 @@ import numpy as np
 from pydicom import dcmread
 
 from callosum.core.errors import Refused
-from callosum.data.readers.dicom import _quiet
-from callosum.data.readers.dicom_header import as_float, as_floats, as_int, as_text, items, raw_value
+from callosum.data.readers.dicom_header import as_float, as_floats, as_int, as_text, items, quiet, raw_value
 from callosum.data.readers.prescan import lay_out
 from callosum.data.readers.refusal import Reason, guard, metadata_only, quarantine
 from callosum.data.volumes.geometry import ORTHOGONAL_COSINE, normal_of
@@ -78,7 +77,7 @@ def frames_of(data: bytes, source: int) -> list[Frame]:
     Raises:
         Refused: `NO_GEOMETRY` when a frame does not say where it lies; or the header cannot be used.
     """
-    with _quiet(), guard(quarantine(Reason.HEADER_INVALID, "Its header cannot be read.")):
+    with quiet(), guard(quarantine(Reason.HEADER_INVALID, "Its header cannot be read.")):
         layout = lay_out(data)
         dataset = dcmread(io.BytesIO(layout.data), force=not layout.has_meta, stop_before_pixels=True)
         num_frames = as_int(dataset, "NumberOfFrames") or 1

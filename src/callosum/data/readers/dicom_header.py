@@ -5,15 +5,42 @@ pydicom converts an element when it is first touched, and a damaged one raises t
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pydicom import config
 from pydicom.datadict import tag_for_keyword
 from pydicom.tag import BaseTag, Tag
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+
+PIXEL_NUMBERS = (
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PlanarConfiguration",
+)
+"""The whole numbers that say how pixels lie in a file."""
+
+_IDENTIFIERS = {
+    "patient_id": "PatientID",
+    "study_uid": "StudyInstanceUID",
+    "series_uid": "SeriesInstanceUID",
+    "instance_uid": "SOPInstanceUID",
+    "accession": "AccessionNumber",
+}
 
 
 @cache
@@ -86,3 +113,22 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     """Items of a sequence; empty when missing or not a sequence."""
     value = raw_value(dataset, keyword)
     return [item for item in value if hasattr(item, "get_item")] if hasattr(value, "append") else []
+
+
+def identifiers_of(dataset: Dataset) -> dict[str, str]:
+    """The identifiers that the header states, by their names in records."""
+    return {name: text for name, keyword in _IDENTIFIERS.items() if (text := as_text(dataset, keyword))}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep pydicom from validating, warning and logging: its messages quote values, which may be names."""
+    logger, settings = logging.getLogger("pydicom"), config.settings
+    propagate, mode = logger.propagate, settings.reading_validation_mode
+    logger.propagate, settings.reading_validation_mode = False, config.IGNORE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.propagate, settings.reading_validation_mode = propagate, mode

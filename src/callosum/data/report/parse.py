@@ -67,11 +67,10 @@ def no_text(identifiers: Mapping[str, str]) -> Refused:
     return refused
 
 
-def unlinked(report: Report) -> Refused:
+def unlinked() -> Refused:
     """The answer for a report that names no study to attach it to."""
-    refused = metadata_only(Reason.REPORT_UNLINKED, "The report names no study, so no picture can be found for it.")
-    refused.identifiers = dict(report.identifiers)
-    return refused
+    sentence = "A report that names no study and no accession number: nothing can be joined to it."
+    return metadata_only(Reason.REPORT_UNLINKED, sentence)
 
 
 def _finish(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from callosum.core.report import Report
 from callosum.core.report import SectionKind as Kind
-from callosum.data.readers.dicom_header import as_text, items
+from callosum.data.readers.dicom_header import as_text, identifiers_of, items, quiet
 from callosum.data.readers.prescan import lay_out
 from callosum.data.readers.refusal import Reason, guard, quarantine, reject
 from callosum.data.report.decode import MAX_REPORT_BYTES
@@ -42,7 +42,7 @@ _CODES = {
     Kind.TECHNIQUE: "55113-5",
 }
 _KINDS = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
-_IDENTIFIERS = {"study_uid": "StudyInstanceUID", "accession": "AccessionNumber", "patient_id": "PatientID"}
+_IDENTIFIERS = ("study_uid", "accession", "patient_id")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,13 +64,13 @@ def read_report(data: bytes) -> Report:
     """
     from pydicom import dcmread
 
-    with guard(quarantine(Reason.HEADER_INVALID, "Its header cannot be read.")):
+    with quiet(), guard(quarantine(Reason.HEADER_INVALID, "Its header cannot be read.")):
         layout = lay_out(data)
         dataset = dcmread(io.BytesIO(layout.data), force=not layout.has_meta, stop_before_pixels=True)
         sop_class = as_text(dataset, "SOPClassUID")
         if not sop_class.startswith(_STRUCTURED_REPORTS):
             raise reject(Reason.NOT_A_REPORT, "The DICOM object is not a structured report.")
-        identifiers = {name: text for name, keyword in _IDENTIFIERS.items() if (text := as_text(dataset, keyword))}
+        identifiers = {name: text for name, text in identifiers_of(dataset).items() if name in _IDENTIFIERS}
         found = [] if sop_class.removeprefix(_STRUCTURED_REPORTS) in _NO_TEXT else list(_walk(dataset))
     if not any(item.value for item in found):
         raise no_text(identifiers)

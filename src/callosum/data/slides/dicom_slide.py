@@ -17,7 +17,15 @@ from pydicom import dcmread
 
 from callosum.core.errors import Refused
 from callosum.data.readers import dicom_pixels
-from callosum.data.readers.dicom_header import as_floats, as_int, as_text, items, raw_value
+from callosum.data.readers.dicom_header import (
+    PIXEL_NUMBERS,
+    as_floats,
+    as_int,
+    as_text,
+    identifiers_of,
+    items,
+    raw_value,
+)
 from callosum.data.readers.refusal import Reason, check_samples, guard, metadata_only, quarantine
 from callosum.data.slides.slide import Level, Pixels, RegionLost, SlideFacts, mosaic, plausible_mpp
 
@@ -30,25 +38,7 @@ SOP_CLASS = b"1.2.840.10008.5.1.4.1.1.77.1.6"
 MAX_BYTES = 512 << 20
 """A larger instance is read with openslide only, as the file is held in memory here."""
 
-_IDENTIFIERS = {
-    "patient_id": "PatientID",
-    "study_uid": "StudyInstanceUID",
-    "series_uid": "SeriesInstanceUID",
-    "instance_uid": "SOPInstanceUID",
-    "accession": "AccessionNumber",
-}
 _WRITTEN_ON = frozenset({"LABEL", "OVERVIEW"})
-_NUMBERS = (
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "NumberOfFrames",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PlanarConfiguration",
-)
 _DAMAGED = "Its header cannot be read."
 
 
@@ -83,7 +73,7 @@ class DicomInstance:
     @cached_property
     def identifiers(self) -> dict[str, str]:
         """As in `Image.identifiers`."""
-        return {name: text for name, keyword in _IDENTIFIERS.items() if (text := as_text(self.header, keyword))}
+        return identifiers_of(self.header)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -125,7 +115,7 @@ class DicomSlide:
         with warnings.catch_warnings(), guard(quarantine(Reason.HEADER_INVALID, _DAMAGED)):
             warnings.simplefilter("ignore")
             self._dataset: Dataset = dcmread(path)
-            numbers = {keyword: as_int(self._dataset, keyword) for keyword in _NUMBERS}
+            numbers = {keyword: as_int(self._dataset, keyword) for keyword in PIXEL_NUMBERS}
             photometric = as_text(self._dataset, "PhotometricInterpretation")
             self._layout = dicom_pixels.pixel_layout(self._dataset, numbers, photometric)
             self._frames = self._frame_of_tile(instance.size)

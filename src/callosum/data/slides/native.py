@@ -23,7 +23,7 @@ from callosum.data.slides.slide import WHITE, Level, Pixels, RegionLost, SlideFa
 _DAMAGED = "The slide is damaged or of a variant that is not read."
 
 
-def library() -> ModuleType | None:
+def openslide_module() -> ModuleType | None:
     """The openslide module; None when it is not installed."""
     try:
         import openslide
@@ -41,8 +41,8 @@ class OpenslideSlide:
         Raises:
             Refused: `CORRUPT` when openslide cannot open it.
         """
-        found = library()
-        assert found is not None, "ask library() first"
+        found = openslide_module()
+        assert found is not None, "ask openslide_module() first"
         self._library = found
         self._path = path
         with guard(quarantine(Reason.CORRUPT, _DAMAGED)):

@@ -67,19 +67,19 @@ def open_slide(path: Path) -> Slide:
 
 
 def _open_native(path: Path) -> Slide:
-    from callosum.data.slides.native import OpenslideSlide, library
+    from callosum.data.slides.native import OpenslideSlide, openslide_module
 
-    if library() is None:
+    if openslide_module() is None:
         message = "This format of slide is read with openslide, which is not installed."
         raise MissingDependency(message, hint="Run: pip install 'callosum[slides]'")
     return OpenslideSlide(path)
 
 
 def _open_tiff(path: Path) -> Slide:
-    from callosum.data.slides.native import OpenslideSlide, library
+    from callosum.data.slides.native import OpenslideSlide, openslide_module
     from callosum.data.slides.pyramid import TiffSlide, num_levels
 
-    found = library()
+    found = openslide_module()
     if found is None:
         return TiffSlide(path) if num_levels(path) else _open_native(path)
     with guard(quarantine(Reason.CORRUPT, "The slide is damaged: its format cannot be told.")):
@@ -101,11 +101,11 @@ def _open_tiff(path: Path) -> Slide:
 
 def _open_dicom(path: Path) -> Slide:
     from callosum.data.slides.dicom_slide import MAX_BYTES, DicomInstance, DicomSlide
-    from callosum.data.slides.native import OpenslideSlide, library
+    from callosum.data.slides.native import OpenslideSlide, openslide_module
 
     instance = DicomInstance(path)
     instance.check_is_level()
-    if library() is not None:
+    if openslide_module() is not None:
         try:
             slide = OpenslideSlide(path, instance.identifiers)
         except Refused:

@@ -73,8 +73,8 @@ def test_chexpert(chexpert: Path, above: bool) -> None:
     assert second.source.attributes == {"view": "lateral", "sex": "Unknown", "age": 0}
     assert first.source.location.is_file()
     four = {name: first.labels[name] for name in ("No Finding", "Pneumothorax", "Edema", "Fracture")}
-    assert list(four.values()) == [Presence.POSITIVE, Presence.NEGATIVE, Presence.UNCERTAIN, Presence.UNMENTIONED]
-    assert set(third.labels.values()) == {Presence.NEGATIVE}
+    assert list(four.values()) == [Presence.PRESENT, Presence.ABSENT, Presence.UNCERTAIN, Presence.UNMENTIONED]
+    assert set(third.labels.values()) == {Presence.ABSENT}
     assert lacks("chexpert", chexpert) == [
         Lack.MISSING_IMAGE,
         Lack.DUPLICATE_ROW,
@@ -124,7 +124,7 @@ def test_mimic_cxr_jpg(tmp_path: Path, place: str) -> None:
     assert (first.source.record_id, first.source.patient_id, first.source.study_id) == ("d1", "10000032", "50414267")
     assert [each.source.split for each in (first, second, third)] == ["train", "train", "validation"]
     assert [each.source.attributes.get("view") for each in (first, second, third)] == ["frontal", "lateral", None]
-    assert first.labels == {"Edema": Presence.POSITIVE, "Pneumonia": Presence.UNCERTAIN}
+    assert first.labels == {"Edema": Presence.PRESENT, "Pneumonia": Presence.UNCERTAIN}
     assert third.labels == {}  # its study is not in the table of labels
     assert "consolidation" in first.source.text and "No acute process" in first.source.text
     assert "cough" not in first.source.text and "cough" in first.report
@@ -141,7 +141,7 @@ def test_mimic_cxr_lists_records_and_uses_the_tables_beside(tmp_path: Path) -> N
     (one,) = examples(open_dataset("mimic-cxr", tmp_path))
     assert (one.source.name, one.source.split, one.source.modality) == (path, "train", "")
     assert one.source.attributes["view"] == "frontal"
-    assert one.labels["Edema"] is Presence.POSITIVE
+    assert one.labels["Edema"] is Presence.PRESENT
 
 
 def test_mimic_reports_that_are_no_zip(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_rsna(tmp_path: Path) -> None:
     (tmp_path / "pneumonia-challenge-dataset-mappings_2018.json").write_text(json.dumps(mapping))
     aa, bb, cc, test = examples(open_dataset("rsna-pneumonia", tmp_path))
     assert [(box.x_px, box.height_px) for box in aa.boxes] == [(264.0, 379.0), (562.0, 453.0)]
-    positive, negative = Presence.POSITIVE, Presence.NEGATIVE
+    positive, negative = Presence.PRESENT, Presence.ABSENT
     assert aa.labels == {"Lung Opacity": positive, "Normal": negative}
     assert bb.labels == {"Lung Opacity": negative, "Normal": positive}
     assert cc.labels == {"Lung Opacity": negative, "Normal": negative}
@@ -192,12 +192,12 @@ def test_covid(tmp_path: Path) -> None:
     (root / "COVID" / "images" / "Thumbs.db").write_bytes(b"")
     covid, normal, viral = examples(open_dataset("covid-radiography", tmp_path))
     assert covid.labels == {
-        "COVID-19": Presence.POSITIVE,
+        "COVID-19": Presence.PRESENT,
         "Lung Opacity": Presence.UNMENTIONED,
         "Viral Pneumonia": Presence.UNMENTIONED,
-        "Normal": Presence.NEGATIVE,
+        "Normal": Presence.ABSENT,
     }
-    assert sorted(map(str, normal.labels.values())) == ["negative", "negative", "negative", "positive"]
+    assert sorted(found.label for found in normal.labels.values()) == ["negative", "negative", "negative", "positive"]
     assert viral.source.attributes == {"mask": "Viral Pneumonia/masks/Viral Pneumonia-1.png"}
 
 
@@ -220,10 +220,10 @@ def test_nih(tmp_path: Path, name: str, header: str) -> None:
     (tmp_path / "train_val_list.txt").write_text("00000001_000.png\r\n")
     (tmp_path / "test_list.txt").write_text("00000002_000.png\n")
     first, second = examples(open_dataset("nih-chestxray14", tmp_path))
-    assert first.labels["Emphysema"] is Presence.POSITIVE
+    assert first.labels["Emphysema"] is Presence.PRESENT
     assert first.labels["Hernia"] is Presence.UNMENTIONED
-    assert first.labels["No Finding"] is Presence.NEGATIVE
-    assert second.labels["No Finding"] is Presence.POSITIVE
+    assert first.labels["No Finding"] is Presence.ABSENT
+    assert second.labels["No Finding"] is Presence.PRESENT
     assert (first.source.split, second.source.split) == ("train", "test")
     assert first.source.attributes == {"view": "frontal", "projection": "PA", "sex": "M", "age": 58, "follow_up": 0}
     assert first.source.patient_id == "1"

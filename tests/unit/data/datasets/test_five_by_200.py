@@ -56,7 +56,7 @@ def test_exactly_as_many_of_each_and_the_same_whatever_the_order(tmp_path: Path)
     rows = list(chosen.rows(dataset))
     assert len(rows) == 50
     assert {row.source.split for row in rows} == {"test"}
-    assert all(row.labels[str(row.source.attributes["class"])] is Presence.POSITIVE for row in rows)
+    assert all(row.labels[str(row.source.attributes["class"])] is Presence.PRESENT for row in rows)
     assert sum(chosen.is_rest(example) for example in dataset) == 300 - 50
 
 
@@ -83,6 +83,6 @@ presences = st.sampled_from(list(Presence))
 def test_exclusive_is_what_the_protocol_says(labels: dict[str, Presence]) -> None:
     found = exclusive_finding(labels)
     asked = {name: labels.get(name, Presence.UNMENTIONED) for name in OBSERVATIONS if name != "No Finding"}
-    doubtful = [name for name, value in asked.items() if value in (Presence.POSITIVE, Presence.UNCERTAIN)]
-    is_one = len(doubtful) == 1 and doubtful[0] in FINDINGS and asked[doubtful[0]] is Presence.POSITIVE
+    doubtful = [name for name, value in asked.items() if value in (Presence.PRESENT, Presence.UNCERTAIN)]
+    is_one = len(doubtful) == 1 and doubtful[0] in FINDINGS and asked[doubtful[0]] is Presence.PRESENT
     assert found == (doubtful[0] if is_one else None)

@@ -56,9 +56,9 @@ def test_iu_as_xml(tmp_path: Path) -> None:
     first, second, third = examples("iu-xray", tmp_path)
     assert first.source.text == "Heart is big.\nNo acute disease."
     assert "INDICATION: Evaluate for pneumonia" in first.report
-    assert first.labels == {"Cardiomegaly": Presence.POSITIVE}
+    assert first.labels == {"Cardiomegaly": Presence.PRESENT}
     assert first.source.study_id == second.source.study_id == "CXR1"
-    assert third.labels == {"normal": Presence.POSITIVE}
+    assert third.labels == {"normal": Presence.PRESENT}
     assert third.source.text == "No acute disease."
     assert lacks("iu-xray", tmp_path) == [Lack.ROW_INVALID, Lack.ROW_INVALID]
 
@@ -78,7 +78,7 @@ def test_iu_as_tables(tmp_path: Path) -> None:
     first, _, third, orphan = examples("iu-xray", tmp_path)
     assert first.source.text == "Clear lungs.\nNormal chest x-XXXX."
     assert first.source.attributes == {"view": "frontal", "mesh": "normal"}
-    assert third.labels == {"Cardiomegaly": Presence.POSITIVE, "Pulmonary Artery": Presence.POSITIVE}
+    assert third.labels == {"Cardiomegaly": Presence.PRESENT, "Pulmonary Artery": Presence.PRESENT}
     assert (orphan.source.text, orphan.labels, orphan.source.patient_id) == ("", {}, "CXR9")
 
 
@@ -98,7 +98,7 @@ def test_roco(tmp_path: Path, named: str) -> None:
     assert one.source.text == CAPTION
     assert (one.source.study_id, one.source.split, one.source.record_id) == ("PMC4083729", "train", "ROCO_00002")
     assert one.source.attributes == {"cuis": "C0032326|C0817096", "licence": "CC BY-NC-SA"}
-    assert one.labels == {"C0032326": Presence.POSITIVE, "C0817096": Presence.POSITIVE}
+    assert one.labels == {"C0032326": Presence.PRESENT, "C0817096": Presence.PRESENT}
     assert lacks("roco", tmp_path) == [Lack.MISSING_IMAGE, Lack.ROW_INVALID]
 
 

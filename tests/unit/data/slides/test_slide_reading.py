@@ -30,12 +30,12 @@ from tests.unit.data.slides.made import LABEL, MakeSlide, damage, paint, reduced
 
 SIDE = 4480
 BLOCK = (448, 224, 3136, 1568)
-needs_openslide = pytest.mark.skipif(native.library() is None, reason="openslide is not installed")
+needs_openslide = pytest.mark.skipif(native.openslide_module() is None, reason="openslide is not installed")
 
 
 @pytest.fixture
 def without_openslide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(native, "openslide_module", lambda: None)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def test_tiles_at_the_slides_own_resolution_are_its_pixels(
     painted: np.ndarray, make_tiff: MakeSlide, reader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if reader == "tifffile":
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
+        monkeypatch.setattr(native, "openslide_module", lambda: None)
+    elif native.openslide_module() is None:
         pytest.skip("openslide is not installed")
     path = make_tiff(painted)
     plan = expand(path)
@@ -125,8 +125,8 @@ def test_a_corrupt_tile_costs_the_tiles_it_touches(
     painted: np.ndarray, make_tiff: MakeSlide, compression: str, reader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if reader == "tifffile":
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
+        monkeypatch.setattr(native, "openslide_module", lambda: None)
+    elif native.openslide_module() is None:
         pytest.skip("openslide is not installed")
     path = make_tiff(painted, compression=compression)
     across = -(-SIDE // 256)
@@ -188,15 +188,15 @@ def test_a_truncated_slide_is_answered(painted: np.ndarray, make_tiff: MakeSlide
 def test_label_and_macro_are_never_read(
     painted: np.ndarray, make_tiff: MakeSlide, openslide: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = native.library()
-    assert library is not None
+    openslide = native.openslide_module()
+    assert openslide is not None
 
     def forbidden(self: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(library.OpenSlide, "associated_images", property(forbidden))
+    monkeypatch.setattr(openslide.OpenSlide, "associated_images", property(forbidden))
     if not openslide:
-        monkeypatch.setattr(native, "library", lambda: None)
+        monkeypatch.setattr(native, "openslide_module", lambda: None)
     path = make_tiff(painted, aperio=True, compression="jpeg", name="slide.svs")
     assert is_slide(path)
     plan = expand(path)
@@ -351,8 +351,8 @@ def test_mosaic_is_a_cut_of_the_whole(region: tuple[int, int, int, int], tile: t
 @pytest.mark.parametrize("openslide", [True, False])
 def test_dicom_tiles(make_dicom: MakeSlide, sparse: bool, openslide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not openslide:
-        monkeypatch.setattr(native, "library", lambda: None)
-    elif native.library() is None:
+        monkeypatch.setattr(native, "openslide_module", lambda: None)
+    elif native.openslide_module() is None:
         pytest.skip("openslide is not installed")
     pixels = paint(700, 600, tissue=(0, 0, 448, 448))
     path = make_dicom(pixels, sparse=sparse)
