@@ -20,7 +20,7 @@ from callosum.core.record import Image, PixelUnit
 from tests.fakes import FakeEncoder
 
 HIT_KEYS = {"schema", "rank", "record_id", "score", "source", "modality", "body_part", "text", "attributes"}
-HIT_KEYS |= {"part", "level", "group_id", "num_images"}
+HIT_KEYS |= {"part", "level", "group_id", "num_images", "findings"}
 PROBLEM_KEYS = {"schema", "source", "source_digest", "answer", "code", "sentence"}
 INGEST_KEYS = {
     "schema",

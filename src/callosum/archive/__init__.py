@@ -4,6 +4,7 @@ archive     Archive: create, open, add, attach, search, get, count
 card        archive.json: format, space and secret
 commit      what is acknowledged survives a power cut: fsync of everything a commit wrote
 entry       Entry: one picture on its way into the archive, with its thumbnail
+facets      how many pictures have each modality, body part and finding
 groups      pooled vectors of files, series, studies and patients, derived from their pictures
 identity    what is new, the same, or in conflict with what is there
 levels      Level: what a hit stands for, and to which group a picture belongs

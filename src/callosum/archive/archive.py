@@ -18,6 +18,7 @@ import numpy as np
 from callosum.archive import groups, identity, refusals, reports
 from callosum.archive.card import CARD, make_card, read_card
 from callosum.archive.entry import Added, Entry, Stored, entry_from_image
+from callosum.archive.facets import Facet, facets
 from callosum.archive.levels import Level
 from callosum.archive.reports import ReportEntry
 from callosum.archive.schema import attributes_from, fit_attributes, images_schema, images_table
@@ -235,6 +236,14 @@ class Archive:
                 known.append(np.array(column.to_pylist(), dtype="S32"))
         return np.unique(np.concatenate(known))
 
+    def facets(self, *, where: str | None = None) -> list[Facet]:
+        """How many pictures that a condition admits have each modality, body part, split and finding.
+
+        Raises:
+            UsageError: the condition is not SQL over known columns.
+        """
+        return facets(self._store, where=where)
+
     def search(
         self,
         query: Embedding,
@@ -382,5 +391,6 @@ def hit_from(row: dict[str, Any], *, rank: int, score: float) -> Hit:
         modality=row["modality"],
         body_part=row["body_part"],
         text=row["text"],
+        findings=tuple(row.get("findings") or ()),
         attributes=attributes_from(row),
     )

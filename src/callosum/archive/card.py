@@ -12,9 +12,9 @@ from callosum.core.embedding import SpaceId
 from callosum.core.errors import InputError, NotFound, UsageError
 
 CARD = "archive.json"
-FORMAT = "callosum.archive/2"
-EARLIER_FORMAT = "callosum.archive/1"
-"""Read too: it lacks columns that are added when it is opened."""
+FORMAT = "callosum.archive/3"
+EARLIER_FORMATS = ("callosum.archive/1", "callosum.archive/2")
+"""Read too: they lack columns that are added when they are opened."""
 
 
 def make_card(path: Path, *, space: SpaceId | None) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def read_card(path: Path) -> dict[str, Any]:
         message = f"The archive's {CARD} cannot be read as JSON."
         raise InputError(message, hint="Restore it from a backup.") from error
     found = card.get("format") if isinstance(card, dict) else None
-    if found not in (FORMAT, EARLIER_FORMAT) or not isinstance(card.get("key"), str):
+    if found not in (FORMAT, *EARLIER_FORMATS) or not isinstance(card.get("key"), str):
         message = f"This version reads archives of format {FORMAT} with a key; found format {found!r}."
         raise InputError(message, hint="Restore it from a backup, or use the version that wrote it.")
     return card

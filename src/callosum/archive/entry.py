@@ -38,6 +38,9 @@ class Entry:
         file_id: What the parts of one file share, where that is not `source_digest`.
         picture_digest: SHA-256 of the rendered picture, where an instance UID promises that it is always the same.
         report_id: The report that `text` is taken from; None for a caption of the picture's own.
+        findings: Concepts that the text states, with all that they are a kind of; None where no text was understood.
+        findings_uncertain: Concepts of which it says that they may be there, likewise.
+        findings_absent: Concepts that it denies.
         thumbnail: JPEG, at most `THUMBNAIL_PX` on the longer side.
         render_recipe: JSON text: what decided how the picture looks, and what computed its vector.
         flags: Codes of the doubts about this image.
@@ -61,6 +64,9 @@ class Entry:
     file_id: str | None = None
     picture_digest: str | None = None
     report_id: str | None = None
+    findings: tuple[str, ...] | None = None
+    findings_uncertain: tuple[str, ...] | None = None
+    findings_absent: tuple[str, ...] | None = None
     flags: tuple[str, ...] = ()
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 

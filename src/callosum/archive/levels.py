@@ -6,16 +6,11 @@ its header or manifest says less.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from itertools import accumulate
 from typing import Any
 
-from callosum.archive.tables import sql_list
-from callosum.core.errors import UsageError
-
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
+from callosum.archive.tables import enclosed, sql_list
 
 
 class Level(StrEnum):
@@ -45,11 +40,7 @@ class Level(StrEnum):
         inside = f"{self.group_sql} IN {sql_list(group_ids)}"
         if not where:
             return inside
-        depths = accumulate({"(": 1, ")": -1}.get(character, 0) for character in _QUOTED.sub("", where))
-        if min(depths, default=0) < 0:
-            message = "The filter closes a parenthesis that it did not open."
-            raise UsageError(message)
-        return f"({where}\n) AND {inside}"  # the new line ends a comment
+        return f"{enclosed(where)} AND {inside}"
 
 
 GROUPED = (Level.FILE, Level.SERIES, Level.STUDY, Level.PATIENT)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from callosum.archive.entry import Entry, Stored, pseudonym
+from callosum.archive.schema import FINDING_COLUMNS, finding_fields
 from callosum.archive.store import Store
 from callosum.archive.tables import scan, sql_any, text_array
 from callosum.core.digest import digest_json
@@ -47,6 +48,7 @@ class ReportEntry:
         status: What its sender says it is, such as final, addendum, corrected.
         document_id: The sender's id of the document that this is a version of. Without one, all reports of a study
             are versions of one document.
+        findings: As in `Entry`; so are the other two.
     """
 
     text: str = field(repr=False)
@@ -58,6 +60,9 @@ class ReportEntry:
     study_id: str | None = None
     accession_id: str | None = None
     patient_id: str | None = None
+    findings: tuple[str, ...] | None = None
+    findings_uncertain: tuple[str, ...] | None = None
+    findings_absent: tuple[str, ...] | None = None
 
     @property
     def report_id(self) -> str:
@@ -93,7 +98,7 @@ def reports_schema() -> pa.Schema:
 
     names = ("report_id", "document_id", *_KEYS, "patient_id", "text", "searchable", "sections", "source_digest")
     numbers = [pa.field("version", pa.int64()), pa.field("received", pa.int64())]
-    return pa.schema([*(pa.field(name, pa.string()) for name in (*names, "status")), *numbers])
+    return pa.schema([*(pa.field(name, pa.string()) for name in (*names, "status")), *numbers, *finding_fields()])
 
 
 _Index = dict[tuple[str, str], list[dict[str, Any]]]
@@ -170,14 +175,15 @@ def with_reports(store: Store, entries: Sequence[Entry]) -> tuple[list[Entry], d
     wanted = {name: {value for e in entries if not e.text and (value := getattr(e, name))} for name in _KEYS}
     if table is None or not any(wanted.values()) or "vector" not in table.schema.names:
         return list(entries), {}
-    columns = (*_IDENTITY, "searchable", "vector")
+    columns = (*_IDENTITY, "searchable", "vector", *FINDING_COLUMNS)
     waiting = _by_key(scan(table, f"({sql_any(wanted)}) AND vector IS NOT NULL", columns).to_pylist())
     joined, vectors = [], {}
     for n, entry in enumerate(entries):
         found = [] if entry.text else [r for r in _akin(entry, waiting) if not _is_other(entry, r, "patient_id")]
         newest = max(found, key=lambda row: row["received"], default=None)
         if newest is not None:
-            entry = replace(entry, text=newest["searchable"], report_id=newest["report_id"])
+            said: dict[str, Any] = {name: newest[name] for name in FINDING_COLUMNS}
+            entry = replace(entry, text=newest["searchable"], report_id=newest["report_id"], **said)
             vectors[n] = np.asarray(newest["vector"], dtype=np.float32)
         joined.append(entry)
     return joined, vectors
@@ -248,6 +254,7 @@ def _join(
             text=[reports[n].searchable for n in of_rows],
             report_id=[reports[n].report_id for n in of_rows],
             text_vector=text_array([vectors[n] for n in of_rows], dim),
+            **{name: [getattr(reports[n], name) for n in of_rows] for name in FINDING_COLUMNS},
         )
         images.merge_insert("record_id").when_matched_update_all().execute(rows)
     if record_ids:

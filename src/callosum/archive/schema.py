@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NEW_COLUMNS = ("part", "file_id", "series_id", "instance_id", "accession_id", "picture_digest", "report_id")
-"""What archives of the earlier format lack."""
+"""What archives of the first format lack."""
+FINDING_COLUMNS = ("findings", "findings_uncertain", "findings_absent")
+"""Lists of concepts that the text states; null where there is no text that was understood. New in the third format."""
 TEXT_COLUMNS = (
     "record_id",
     "source",
@@ -35,7 +37,9 @@ TEXT_COLUMNS = (
     "render_recipe",
     *NEW_COLUMNS,
 )
-FIXED = frozenset({*TEXT_COLUMNS, "flags", "thumbnail", "vector", "text_vector", "_distance", "_rowid"})
+FIXED = frozenset(
+    {*TEXT_COLUMNS, *FINDING_COLUMNS, "flags", "thumbnail", "vector", "text_vector", "_distance", "_rowid"}
+)
 PREFIX = "attribute_"
 ATTRIBUTE_TYPE = "ATTRIBUTE_TYPE"
 _ESCAPES = {character: f"%{ord(character):02X}" for character in '%.`"\\\n\r\t'}
@@ -48,12 +52,20 @@ def images_schema(dim: int) -> pa.Schema:
 
     fields = [pa.field(name, pa.string()) for name in TEXT_COLUMNS]
     fields += [
+        *finding_fields(),
         pa.field("flags", pa.list_(pa.string())),
         pa.field("thumbnail", pa.binary()),
         pa.field("vector", pa.list_(pa.float32(), dim)),
         pa.field("text_vector", pa.list_(pa.float32(), dim)),
     ]
     return pa.schema(fields)
+
+
+def finding_fields() -> list[pa.Field]:
+    """The columns of what a text states, in `images` and in `reports`."""
+    import pyarrow as pa
+
+    return [pa.field(name, pa.list_(pa.string())) for name in FINDING_COLUMNS]
 
 
 def column_of(attribute: str) -> str:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from callosum.archive.card import EARLIER_FORMAT, FORMAT, read_card, write_card
+from callosum.archive.card import EARLIER_FORMATS, FORMAT, read_card, write_card
 from callosum.archive.commit import Synced
-from callosum.archive.schema import NEW_COLUMNS, column_of
+from callosum.archive.schema import NEW_COLUMNS, column_of, finding_fields
 from callosum.archive.tables import existing_table, make_table, num_fragments
 from callosum.core.errors import ArchiveBusy, UsageError
 
@@ -34,8 +34,8 @@ class Store:
         self._lock = filelock.FileLock(path / LOCK, blocking=False)
         self._tables: dict[str, Any] = {}
         self._refresh()
-        if card["format"] == EARLIER_FORMAT:
-            self._upgrade()
+        if card["format"] in EARLIER_FORMATS:
+            self._open_earlier()
 
     def table(self, name: str) -> Any | None:
         """A table; None where nothing has been written to it."""
@@ -70,6 +70,8 @@ class Store:
                 self._refresh()
                 self.card = read_card(self.path)
                 self.flush()  # what an earlier process may not have flushed
+                if self.card["format"] in EARLIER_FORMATS:
+                    self._upgrade()
             yield
 
     @contextmanager
@@ -111,20 +113,38 @@ class Store:
             elif (table := existing_table(self._db, self.path, name)) is not None:
                 self._tables[name] = table
 
-    def _upgrade(self) -> None:
-        """Bring an archive of the earlier format to this one: its images get the columns they lack.
+    def _open_earlier(self) -> None:
+        """Upgrade; where that cannot be done now, the second format can be read as it is."""
+        try:
+            with self.writing():
+                pass
+        except (ArchiveBusy, UsageError):
+            if self.card["format"] == EARLIER_FORMATS[0]:
+                raise
 
-        An attribute that has the name of such a column gets the column that `column_of` now gives it. Each of the
-        two steps is one commit, and the card is written last, so that an interrupted upgrade is taken up.
+    def _upgrade(self) -> None:
+        """Bring an archive of an earlier format to this one: its tables get the columns they lack.
+
+        An attribute that has the name of such a column gets the column that `column_of` now gives it. Each step is one
+        commit, and the card is written last, so that an interrupted upgrade is taken up.
         """
         import pyarrow as pa
 
-        with self.writing():
-            images = self.table("images")
-            if images is not None and not set(NEW_COLUMNS) <= set(images.schema.names):
-                taken = [name for name in NEW_COLUMNS if name in images.schema.names]
-                if taken:
-                    images.alter_columns(*({"path": name, "rename": column_of(name)} for name in taken))
-                images.add_columns(pa.schema([pa.field(name, pa.string()) for name in NEW_COLUMNS]))
-                self.flush()
-            self.note(format=FORMAT)
+        if self.card["format"] == EARLIER_FORMATS[0]:
+            self._widen("images", [pa.field(name, pa.string()) for name in NEW_COLUMNS])
+        self._widen("images", finding_fields())
+        self._widen("reports", finding_fields())
+        self.note(format=FORMAT)
+
+    def _widen(self, name: str, fields: list[pa.Field]) -> None:
+        """Add columns to a table that does not have all of them; one of such a name is an attribute, and is renamed."""
+        import pyarrow as pa
+
+        table = self.table(name)
+        wanted = [field.name for field in fields]
+        if table is None or set(wanted) <= set(table.schema.names):
+            return
+        if taken := [column for column in wanted if column in table.schema.names]:
+            table.alter_columns(*({"path": column, "rename": column_of(column)} for column in taken))
+        table.add_columns(pa.schema(fields))
+        self.flush()

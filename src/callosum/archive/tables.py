@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from callosum.core.errors import IntegrityError, UsageError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
 HIDDEN = frozenset({"vector", "text_vector", "thumbnail"})
 """Columns that no filter and no hit needs."""
 
@@ -95,6 +98,19 @@ def scan(table: Any, where: str | None, columns: Sequence[str] | dict[str, str])
     if where:
         found = found.where(where)
     return found.select(columns if isinstance(columns, dict) else list(columns)).to_arrow()
+
+
+def enclosed(where: str) -> str:
+    """A condition in parentheses, so that others can be joined to it.
+
+    Raises:
+        UsageError: it closes a parenthesis that it did not open.
+    """
+    depths = accumulate({"(": 1, ")": -1}.get(character, 0) for character in _QUOTED.sub("", where))
+    if min(depths, default=0) < 0:
+        message = "The filter closes a parenthesis that it did not open."
+        raise UsageError(message)
+    return f"({where}\n)"  # the new line ends a comment
 
 
 def sql_any(wanted: dict[str, set[str]]) -> str:

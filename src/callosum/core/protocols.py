@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
 from callosum.core.embedding import Embedding, SpaceId
+from callosum.core.finding import Presence
 
 
 @runtime_checkable
@@ -57,4 +58,13 @@ class Encoder(Protocol):
 
     def encode_text(self, texts: Sequence[str]) -> Embedding:
         """Embed sentences."""
+        ...
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """What a text says, concept by concept: a rule-based labeller, a network, or a table of known texts."""
+
+    def __call__(self, text: str, /) -> Mapping[str, Presence]:
+        """The presence of every concept that a sentence or a report speaks of; others are unmentioned."""
         ...

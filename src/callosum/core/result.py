@@ -20,6 +20,7 @@ class Hit:
         part: Which part of its file it shows, such as `frame=3`; empty for the whole.
         level: image, file, series, study or patient.
         group_id: The group; None at level image.
+        findings: What its text states, concept by concept; empty too where there is no text.
     """
 
     rank: int
@@ -33,6 +34,7 @@ class Hit:
     modality: str | None = None
     body_part: str | None = None
     text: str | None = None
+    findings: tuple[str, ...] = ()
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

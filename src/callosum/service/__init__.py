@@ -1,6 +1,7 @@
 """The one door: index, search, classify, embed, on one archive. Command line and servers are skins over it.
 
 encoders    load_encoder: a checkpoint by name, able to read files
+extraction  free text to findings, and to the columns that an archive filters by
 ingest      files to rows: read in worker processes, encode here, commit in batches
 near_duplicates  files that show nearly the same, read in worker processes
 outcome     what a reading process is told, and what it says about a source

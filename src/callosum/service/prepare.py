@@ -19,6 +19,7 @@ from callosum.data.readers.refusal import Reason
 from callosum.data.report import read_report, unlinked
 from callosum.data.slides import TileBatch, expand, is_slide, read_tiles, slide_digest
 from callosum.data.sources import Source
+from callosum.service.extraction import caption_columns, report_columns
 from callosum.service.outcome import (
     Expanded,
     Job,
@@ -94,7 +95,7 @@ def _report(source: Source, data: bytes, digest: str, job: Job, *, otherwise: Re
         report = read_report(data, digest=digest)
     except Refused as refused:
         raise (otherwise if refused.reason in _NO_REPORT else refused) from None
-    entry = report_entry(report)
+    entry = replace(report_entry(report), **report_columns(report))
     if not (entry.study_id or entry.accession_id):
         raise unlinked()
     return ReadReport(source=source.name, source_digest=digest, report=entry.pseudonymous(job.key), flags=report.flags)
@@ -149,6 +150,7 @@ def _ready(
             split=source.split,
             attributes=dict(source.attributes),
         ).pseudonymous(job.key)
+        entry = replace(entry, **caption_columns(entry.text))
         if display.shape[:2] != image.pixels.shape[:2]:
             entry = entry.averaged(image.pixels.shape[0] // display.shape[0])
         entry = entry.with_ids(patient_id=source.patient_id, study_id=source.study_id)

@@ -16,6 +16,7 @@ from callosum.core.errors import Refused
 from callosum.core.record import Answer
 from callosum.data.manifest import read_table
 from callosum.data.report import parse_report, unlinked
+from callosum.service.extraction import report_columns
 from callosum.service.outcome import ReadReport, Unreadable
 
 _BATCH_ROWS = 1024
@@ -66,6 +67,7 @@ def _read_row(values: dict[str, str], source: str, key: bytes) -> ReadReport | U
         status=values["status"] or "final",
         document_id=values["document_id"] or None,
     )
+    entry = replace(entry, **report_columns(report))
     if values["study_uid"] or values["accession"]:
         entry = entry.pseudonymous(key)
     if values["study_id"]:

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from callosum.archive.archive import CARD, Archive
+from callosum.archive.facets import Facet
 from callosum.archive.levels import Level
 from callosum.core.errors import ArchiveBusy, NotFound, UsageError
 from callosum.core.pooling import Pooling
 from callosum.core.protocols import Encoder
 from callosum.core.result import Hit, IngestReport
 from callosum.data.sources import Source
+from callosum.knowledge.matcher import default_matcher
+from callosum.search.asked import Asked, understand
+from callosum.search.conditions import concept_of, finding_condition
 from callosum.search.searcher import Scope, Searcher, more_like
 from callosum.service.encoders import load_encoder
 from callosum.service.ingest import IngestConfig, Progress, ingest, inspect
@@ -35,6 +39,9 @@ class Query:
         where: SQL condition over columns and attributes.
         level: What a hit stands for: a picture, or a file, series, study or patient with the best of its pictures.
         pool: What a group of pictures is ranked by.
+        findings: Concepts that the texts of all hits must state.
+        without: Concepts that they must not state.
+        is_literal: Whether the text goes to the encoder as it is, denials and abbreviations with it.
     """
 
     text: str | None = None
@@ -44,6 +51,9 @@ class Query:
     where: str | None = None
     level: Level = Level.IMAGE
     pool: Pooling = Pooling.MAX
+    findings: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    is_literal: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a question that is none, or several at once."""
@@ -56,6 +66,25 @@ class Query:
         if self.k < 1:
             message = f"A search returns at least one hit; k is {self.k}."
             raise UsageError(message)
+
+    @cached_property
+    def asked(self) -> Asked:
+        """What the text asks, once its denials and abbreviations are understood."""
+        return Asked(text=self.text or "") if self.is_literal or self.text is None else understand(self.text)
+
+    @property
+    def condition(self) -> str | None:
+        """What pictures must meet, as SQL; None for all.
+
+        Raises:
+            NotFound: a finding that the ontology does not have.
+        """
+        if not (self.findings or self.without or self.asked.without):
+            return self.where
+        matcher = default_matcher()
+        present, without = ([concept_of(n, matcher=matcher) for n in names] for names in (self.findings, self.without))
+        without += self.asked.without
+        return finding_condition(present=present, without=without, ontology=matcher.ontology, where=self.where)
 
 
 class Service:
@@ -122,17 +151,21 @@ class Service:
         """The best hits of a question, best first."""
         if query.level is not Level.IMAGE and query.pool is not Pooling.MAX:
             self._pool_groups()
-        scope = Scope(k=query.k, where=query.where, level=query.level, pool=query.pool)
+        scope = Scope(k=query.k, where=query.condition, level=query.level, pool=query.pool)
         if query.like is not None:
             return more_like(self.archive, query.like, scope)
         searcher = Searcher(self.archive, self.encoder)
         if query.text is not None:
-            return searcher.by_text(query.text, scope)
+            return searcher.by_text(query.asked.text, scope)
         return searcher.by_image(query.image, scope)
 
     def refused(self, *, where: str | None = None) -> list[dict[str, Any]]:
         """Files that were refused and not indexed since, with what their headers told."""
         return self.archive.unindexed(where=where)
+
+    def facets(self, *, where: str | None = None) -> list[Facet]:
+        """How many pictures that a condition admits have each modality, body part, split and finding."""
+        return self.archive.facets(where=where)
 
     def _pool_groups(self) -> None:
         """Pool what a run left unpooled when it was killed; while one is writing, `archive.num_unpooled` stays."""

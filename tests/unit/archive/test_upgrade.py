@@ -1,20 +1,24 @@
 """An archive of the format before studies and parts had columns is read and continued."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
+from filelock import FileLock
 
 from callosum.archive.archive import CARD, Archive
-from callosum.archive.card import EARLIER_FORMAT, FORMAT
+from callosum.archive.card import EARLIER_FORMATS, FORMAT
 from callosum.archive.entry import Stored, entry_from_image
 from callosum.archive.levels import Level
 from callosum.archive.reports import ReportEntry
-from callosum.archive.schema import NEW_COLUMNS
+from callosum.archive.schema import FINDING_COLUMNS, NEW_COLUMNS
+from callosum.archive.store import LOCK
 from callosum.core.digest import digest_json
+from callosum.core.embedding import Embedding
 from callosum.core.record import Image, PixelUnit
 from tests.fakes import DIM, FakeEncoder
 
@@ -32,7 +36,7 @@ def earlier(tmp_path: Path, encoder: FakeEncoder) -> Path:
     """What the version before wrote, with attributes that have the names of new columns."""
     path = tmp_path / "a"
     path.mkdir()
-    card = {"format": EARLIER_FORMAT, "key": "00" * 32, "space": encoder.space.to_json()}
+    card = {"format": EARLIER_FORMATS[0], "key": "00" * 32, "space": encoder.space.to_json()}
     (path / CARD).write_text(json.dumps(card))
     vector = pa.list_(pa.float32(), DIM)
     fields = [pa.field(name, pa.string()) for name in TEXT]
@@ -88,13 +92,58 @@ def test_an_interrupted_upgrade_is_taken_up(
         killed.setattr(step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             Archive.open(earlier)
-    assert json.loads((earlier / CARD).read_text())["format"] == EARLIER_FORMAT
+    assert json.loads((earlier / CARD).read_text())["format"] == EARLIER_FORMATS[0]
     archive = Archive.open(earlier)
     assert archive.search(encoder.encode_text(["black"]), k=1)[0].attributes == {"series_id": 7, "part": "upper"}
     assert set(NEW_COLUMNS) < set(archive._store.table("images").schema.names)  # type: ignore[union-attr]
 
 
 def test_an_empty_one_too(tmp_path: Path) -> None:
-    (tmp_path / CARD).write_text(json.dumps({"format": EARLIER_FORMAT, "key": "00" * 32}))
+    (tmp_path / CARD).write_text(json.dumps({"format": EARLIER_FORMATS[0], "key": "00" * 32}))
     assert Archive.open(tmp_path).count() == 0
     assert json.loads((tmp_path / CARD).read_text())["format"] == FORMAT
+
+
+@pytest.fixture
+def second(tmp_path: Path, encoder: FakeEncoder) -> Path:
+    """What the version wrote that knew no findings, with an attribute of that name."""
+    path = tmp_path / "b"
+    archive = Archive.create(path, space=encoder.space)
+    entry = replace(entry_from_image(grey(0), source="0.dcm", study_id="1"), attributes={"x": "none seen"})
+    archive.add([entry], encoder.encode_image([grey(0)]))
+    archive.attach([ReportEntry(text="d", searchable="d", source_digest="r", study_id="1")], dark(encoder))
+    database = lancedb.connect(path)
+    for name in ("images", "reports"):
+        database.open_table(name).drop_columns(list(FINDING_COLUMNS))
+    database.open_table("images").alter_columns({"path": "x", "rename": "findings"})
+    card = json.loads((path / CARD).read_text())
+    (path / CARD).write_text(json.dumps({**card, "format": EARLIER_FORMATS[1]}))
+    return path
+
+
+def dark(encoder: FakeEncoder) -> Embedding:
+    return encoder.encode_text(["dark"])
+
+
+def test_findings_come_to_the_second_format(second: Path, encoder: FakeEncoder) -> None:
+    archive = Archive.open(second)
+    [hit] = archive.search(encoder.encode_text(["black"]), k=1)
+    assert (hit.findings, hit.attributes) == ((), {"findings": "none seen"})
+    entry = replace(entry_from_image(grey(9), source="9.dcm", study_id="2"), findings=("pneumothorax",))
+    archive.add([entry], encoder.encode_image([grey(9)]))
+    assert archive.count(where="array_has(findings, 'pneumothorax')") == 1
+    assert archive.count(where="findings IS NULL") == 1
+    said = ReportEntry(text="wet", searchable="wet", source_digest="s", study_id="1", findings=("edema",))
+    archive.attach([said], dark(encoder))
+    assert archive.count(where="array_has(findings, 'edema')") == 1
+    assert archive.reports(study_id="1")[-1]["findings"] == ["edema"]
+
+
+def test_the_second_format_is_read_while_another_process_writes(second: Path, encoder: FakeEncoder) -> None:
+    with FileLock(second / LOCK):
+        archive = Archive.open(second)
+        assert len(archive.search(encoder.encode_text(["black"]), k=5)) == 1
+        assert json.loads((second / CARD).read_text())["format"] == EARLIER_FORMATS[1]
+    entry = replace(entry_from_image(grey(9), source="9.dcm"), findings=("pneumothorax",))
+    archive.add([entry], encoder.encode_image([grey(9)]))
+    assert archive.count(where="array_has(findings, 'pneumothorax')") == 1, "who writes brings it to this format first"

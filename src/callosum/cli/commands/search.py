@@ -21,6 +21,9 @@ POOLS = ("mean", "max", "attention")
 @click.option("--like", metavar="RECORD_ID", help="Find images that look like this record.")
 @click.option("-k", "num_hits", default=10, show_default=True, type=click.IntRange(min=1), help="How many hits.")
 @click.option("--where", metavar="SQL", help="Only records that meet a condition, such as \"modality = 'CT'\".")
+@click.option("--finding", "findings", multiple=True, metavar="NAME", help="Only where a text states it; repeatable.")
+@click.option("--without", multiple=True, metavar="NAME", help="Not where a text states it or holds it possible.")
+@click.option("--literal", is_flag=True, help="TEXT as it is: neither 'without' nor abbreviations are understood.")
 @click.option("--level", type=click.Choice(LEVELS), default="image", help="What a hit stands for; image by default.")
 @click.option("--pool", type=click.Choice(POOLS), default="max", help="What a group is ranked by; max: its best image.")
 @COMPUTING
@@ -32,6 +35,9 @@ def command(
     like: str | None,
     num_hits: int,
     where: str | None,
+    findings: tuple[str, ...],
+    without: tuple[str, ...],
+    literal: bool,
     level: str,
     pool: str,
     computing: dict[str, Any],
@@ -43,11 +49,15 @@ def command(
     group is ranked by its best image (max), by the mean of its images, or by attention: a mean that weighs images by
     their likeness to the query.
 
+    In "effusion without pneumothorax" the model is asked for effusion, and hits whose report or caption states a
+    pneumothorax are left out; pictures without a text stay. --finding and --without name findings themselves.
+
     \b
     Examples:
       callosum search archive "ultrasound of the heart"
       callosum search archive --image query.png -k 5
       callosum search archive "chest x-ray" --where "modality = 'CR'" --json
+      callosum search archive "effusion without pneumothorax" --finding "pleural effusion"
       callosum search archive "fracture" --level study --pool attention
     """
     gc.disable()  # a short process: looking for garbage among freshly imported modules is a sixth of its time
@@ -57,10 +67,23 @@ def command(
     from callosum.service.service import Query, Service
 
     service = Service(archive, computing=computing)
-    query = Query(text=text, image=image, like=like, k=num_hits, where=where, level=Level(level), pool=Pooling(pool))
+    query = Query(
+        text=text,
+        image=image,
+        like=like,
+        k=num_hits,
+        where=where,
+        findings=findings,
+        without=without,
+        is_literal=literal,
+        level=Level(level),
+        pool=Pooling(pool),
+    )
     hits = service.search(query)
+    for sentence in query.asked.notes:
+        note(sentence)
     if text:
-        note_cut(service.encoder, [text])
+        note_cut(service.encoder, [query.asked.text])
     if query.level is not Level.IMAGE and query.pool is not Pooling.MAX and (num_left := service.archive.num_unpooled):
         note(f"{num_left} images are not in the vectors of their groups yet: the archive could not be written to now.")
     if as_json:
