@@ -2,8 +2,9 @@
 
     python -m benchmarks.loader [--quick] [--json]
 
-`seconds_per_batch` is what a benchmark of the training step divides by the processor time of its step. Building the
-cache is measured by the clock, for it happens in other processes.
+Building the cache is measured by the clock, for it happens in other processes. `share of a step` is the loader's
+processor time over that of a whole step of a real run, loader included, for each recipe that reads pictures, with the
+small towers it has: the cheapest step there is, so that larger towers leave the loader less.
 """
 
 from __future__ import annotations
@@ -11,26 +12,37 @@ from __future__ import annotations
 import csv
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from benchmarks.figures import Figure, arguments, save, show
+from callosum.models.preprocess import Preprocess
 from callosum.models.tokenizer import SubwordTokenizer, train_wordpiece
 from callosum.train.augment_recipes import Recipe
 from callosum.train.loader import Loader, LoaderConfig, RecipeOn
 from callosum.train.material import read_material
 from callosum.train.mixture import MixtureConfig
 from callosum.train.pixel_cache import CacheConfig, PixelCache, build_cache
+from callosum.train.recipe import with_settings
+from callosum.train.recipes import find_recipe
+from callosum.train.run import train
 from callosum.train.sentences import SentenceConfig, Take
+from callosum.train.sources import cache_config
 from callosum.train.stock import Material
 from callosum.train.supply import Kind, Supply
 
 BATCH = 32
 SIZE_PX = 224
 SOURCE_PX = 512
+MANIFEST = "manifest.csv"
+MOST = 0.10
+STEPS, FIRST = 9, 3
+"""Steps of a run whose share is measured, and how many of them are not counted."""
 SENTENCES = ("The heart is enlarged.", "There is no pleural effusion.", "The lungs are clear of consolidation.")
 
 
@@ -41,12 +53,13 @@ def synthetic(folder: Path, *, num: int) -> Material:
     for n in range(num):
         Image.fromarray(rng.integers(0, 256, (SOURCE_PX, SOURCE_PX), np.uint8)).save(folder / f"{n}.jpg")
         text = f"FINDINGS: {' '.join(SENTENCES)} This is film {n}."
-        rows.append({"path": f"{n}.jpg", "patient_id": f"p{n}", "split": "train", "text": text})
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as stream:
+        label = ("positive", "negative")[n % 2]
+        rows.append({"path": f"{n}.jpg", "patient_id": f"p{n}", "split": "train", "text": text, "Large": label})
+    with (folder / MANIFEST).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    return read_material([Supply(manifest=folder / "manifest.csv", kind=Kind.PAIRS)])
+    return read_material([Supply(manifest=folder / MANIFEST, kind=Kind.PAIRS)])
 
 
 def seconds_per_batch(material: Material, cache: PixelCache, config: LoaderConfig, *, num_batches: int) -> float:
@@ -54,12 +67,17 @@ def seconds_per_batch(material: Material, cache: PixelCache, config: LoaderConfi
     texts = [sentence for text in material.texts for sentence in text.sentences]
     tokenizer = SubwordTokenizer(train_wordpiece(texts, vocab_size=2000), context_length=64)
     with Loader(material, cache, config, tokenizer=tokenizer) as loader:
-        for _ in range(config.num_ahead + 2):
-            next(loader)
-        start = time.process_time()
-        for _ in range(num_batches):
-            next(loader)
-        return (time.process_time() - start) / num_batches
+        return seconds_each(loader, config.num_ahead, num_batches=num_batches)
+
+
+def seconds_each(loader: Loader, num_ahead: int, *, num_batches: int) -> float:
+    """Processor time of a batch, all threads together."""
+    for _ in range(num_ahead + 2):
+        next(loader)
+    start = time.process_time()
+    for _ in range(num_batches):
+        next(loader)
+    return (time.process_time() - start) / num_batches
 
 
 def run(*, is_quick: bool) -> list[Figure]:
@@ -80,7 +98,39 @@ def run(*, is_quick: bool) -> list[Figure]:
                 figures.append(Figure(name=f"loader, {colours}, {recipe}", value=value, unit="images/s"))
             value = _rate(material, cache, Recipe.NONE, RecipeOn.LOOP, num_batches=num_batches)
             figures.append(Figure(name=f"loader, {colours}, bytes for the device", value=value, unit="images/s"))
+        figures += [share(name, folder) for name in READING]
     return figures
+
+
+READING = ("clip", "convirt", "medclip", "gloria", "finetune")
+
+
+def share(name: str, folder: Path) -> Figure:
+    """The loader's part of a step of a recipe, grey pictures, cache built."""
+    settings = [f"num_steps={STEPS}", "num_threads=1", "watch.validate_every=0", "batch.num_channels=1"]
+    config = with_settings(find_recipe(name), settings)
+    labels = {"Large": "Large"} if name == "medclip" else {}
+    supply = Supply(manifest=folder / MANIFEST, kind=Kind.PAIRS, labels=labels)
+    times: list[float] = []
+
+    def tell(event: Mapping[str, Any]) -> None:
+        if event["kind"] == "step":
+            times.append(time.process_time())
+
+    out = folder / f"run-{name}"
+    train(config, [supply], out, pixels=folder / "cache", tell=tell)
+    step_s = (times[-1] - times[FIRST - 1]) / (len(times) - FIRST)
+    material = read_material([supply])
+    preprocess = Preprocess(size_px=128) if name == "gloria" else Preprocess()
+    cache = build_cache(material.sources, folder / "cache", cache_config(config, preprocess))
+    batch = config.batch
+    mixture = MixtureConfig(num_pairs=batch.num_pairs, num_images=batch.num_images, num_texts=batch.num_texts)
+    loading = LoaderConfig(
+        mixture=mixture, sentences=config.sentences, recipe=batch.augmentation, size_px=preprocess.size_px
+    )
+    with Loader(material, cache, loading) as loader:
+        loader_s = seconds_each(loader, loading.num_ahead, num_batches=STEPS - FIRST)
+    return Figure(name=f"share of a step, {name}", value=loader_s / step_s, target=MOST, is_at_least=False)
 
 
 def _rate(material: Material, cache: PixelCache, recipe: Recipe, on: RecipeOn, *, num_batches: int) -> float:

@@ -45,7 +45,8 @@ from callosum.train.step import Inputs, Step, normalised
 
 NUM_TOKENS, NUM_CONCEPTS, VOCABULARY = 32, 14, 28996
 MAX_NORM = 1.0
-STEPS, LEAST_S = 3, 0.5
+WARM, STEPS, LEAST_S = 3, 3, 0.5
+"""Steps that are not counted, for the memory of a run grows in the first ones; then how often so many seconds are."""
 TARGETS = {"fp32": 1.6, "bf16": 2.7, "frozen": 9.0, "features": 1000.0}
 Run = Callable[[], float]
 
@@ -135,7 +136,7 @@ def on_features(network: DualEncoder, inputs: Inputs, tokenizer: SubwordTokenize
 
 
 def timed(name: str, num_rows: int) -> dict[str, float]:
-    """CPU seconds of a step after the first, and the loss of the first."""
+    """CPU seconds of a step after the first ones, and the loss of the first."""
     torch.set_num_threads(1)
     make = variants(num_rows)[name]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -144,6 +145,8 @@ def timed(name: str, num_rows: int) -> dict[str, float]:
             stack.enter_context(fast_products(Path(folder)))
         run = make()
         loss, times = run(), []
+        for _ in range(WARM - 1):
+            run()
         for _ in range(STEPS):
             start, num = time.process_time(), 0
             while not num or time.process_time() - start < LEAST_S:

@@ -57,19 +57,23 @@ _INT64_MAX = (1 << 63) - 1
 _LEADING_ZERO = r"^[+-]?0[0-9]"
 
 
-def read_manifest(path: str | Path) -> Iterator[Source]:
+def read_manifest(path: str | Path, *, required: str = "path") -> Iterator[Source]:
     """The rows of a manifest, in order; the table is held as Arrow columns, the rows are made one by one.
 
     A `.tar.gz` is inflated once, when its first row is due, and what was inflated is removed when neither a later row
     nor a source refers to it.
 
+    Args:
+        path: CSV, TSV or Parquet.
+        required: A column that it must have. Where that is another than `path`, files are not what it is read for, and
+            a row without a path is called by its number.
+
     Raises:
-        InputError: it cannot be parsed, has no `path` column, or repeats a column: raised at once. A row without
-            a path, or with the id of an earlier row: raised when its turn comes. Rows are counted from 1, without
-            the header.
+        InputError: it cannot be parsed, lacks the column, or repeats one: raised at once. A row without a path, or with
+            the id of an earlier row: raised when its turn comes. Rows are counted from 1, without the header.
     """
     manifest = Path(path)
-    return _rows(_read_table(manifest), manifest.parent)
+    return _rows(_read_table(manifest, required=required), manifest.parent, has_files=required == "path")
 
 
 def count_rows(path: str | Path) -> int:
@@ -198,10 +202,10 @@ def _any(matches: pa.ChunkedArray) -> bool:
     return bool(pc.any(matches).as_py())
 
 
-def _rows(table: pa.Table, folder: Path) -> Iterator[Source]:
+def _rows(table: pa.Table, folder: Path, *, has_files: bool) -> Iterator[Source]:
     first_row: dict[str, int] = {}
     extra = [name for name in table.column_names if name not in FIXED]
-    packed = _Packed(table, folder)
+    packed = _Packed(table, folder) if has_files else None
     number = 0
     for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
         columns = {name: batch.column(name).to_pylist() for name in table.column_names}
@@ -210,6 +214,8 @@ def _rows(table: pa.Table, folder: Path) -> Iterator[Source]:
             known: dict[str, Any] = {
                 field: _text(columns[name][at]) for name, field in FIXED.items() if name in columns
             }
+            if not has_files:
+                known["name"] = known.get("name") or f"row {number}"
             if not known["name"]:
                 message = f"Row {number} of the manifest has no path."
                 raise InputError(message, hint="Fill the cell, or delete the row.")
@@ -221,7 +227,7 @@ def _rows(table: pa.Table, folder: Path) -> Iterator[Source]:
             values = {name: _attribute(columns[name][at]) for name in extra}
             attributes = {name: value for name, value in values.items() if value is not None}
             location, member = _place(known["name"], folder)
-            inflated = packed.take(location) if member else None
+            inflated = packed.take(location) if packed and member else None
             yield Source(location=location, member=member, attributes=attributes, inflated=inflated, **known)
 
 

@@ -48,8 +48,11 @@ held_out        rows that are looked at and not learnt from
 retention       weights between the start and the end, measured
 checkpointing   tensors on disk, whole or not at all
 distributed     several processes, their gradients averaged
+sharding        towers dealt out over them
 watch           the log of a run
 trace           what went into a run and what came out
 finish          the checkpoint folder and its card
 heads           a linear probe, and attention over the rows of a group
+head_run        a head from manifests
+head_file       a head on disk
 """

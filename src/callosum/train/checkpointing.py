@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from callosum.core.errors import InputError, UsageError
+from callosum.train.optim import numbered
+from callosum.train.sharding import part_like
 
 
 def write_state(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -54,25 +56,22 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's averages by the number of their parameter."""
-    state = optimizer.state_dict()["state"]
+    state = {number: optimizer.state.get(parameter, {}) for number, parameter in numbered(optimizer).items()}
     return {f"{number}/{name}": value for number, values in state.items() for name, value in values.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` returned, laid out in memory as the parameters are.
+    """Put back what `optimizer_tensors` returned, whole, laid out in memory as the parameters are.
 
     A fused AdamW walks weights and averages in the order of memory: averages that a file brought back in another
     layout than a channels-last weight would be those of other elements.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
+    parameters = numbered(optimizer)
     for name, value in tensors.items():
         number, key = name.split("/", 1)
         parameter = parameters[int(number)]
-        is_like = value.shape == parameter.shape
-        own = torch.empty_like(parameter if is_like else value, dtype=value.dtype).copy_(value)
-        state.setdefault(int(number), {})[key] = own
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        like = parameter.detach() if value.shape == parameter.shape else value.to(parameter.device)
+        optimizer.state[parameter][key] = torch.empty_like(like, dtype=value.dtype).copy_(part_like(like, value))
 
 
 def _flush(path: Path) -> None:

@@ -9,9 +9,10 @@ times before its gradients are complete.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 
 import torch
 from torch import Tensor, distributed
@@ -19,6 +20,15 @@ from torch import Tensor, distributed
 from callosum.core.errors import UsageError
 
 BUCKET_BYTES = 32 << 20
+
+
+class Spread(StrEnum):
+    """What each of several processes holds."""
+
+    DDP = "ddp"
+    """All weights, and a part of every batch."""
+    FSDP = "fsdp"
+    """A part of the towers' weights and of their averages too; see `sharding`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +68,8 @@ def joined(device: str) -> Iterator[Place]:
     if "WORLD_SIZE" not in os.environ or distributed.is_initialized():
         yield here()
         return
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield here()
@@ -77,10 +89,16 @@ def here() -> Place:
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Replace each gradient by its mean over the processes; one that is absent counts as zero."""
+    """Replace each gradient by its mean over the processes; one that is absent counts as zero.
+
+    What has none in any process keeps none: an optimiser would let it decay.
+    """
     if not distributed.is_initialized() or distributed.get_world_size() == 1:
         return
-    for bucket in _buckets([p for p in parameters if p.requires_grad]):
+    wanted = [p for p in parameters if p.requires_grad]
+    has_P = torch.tensor([p.grad is not None for p in wanted], dtype=torch.uint8, device=wanted[0].device)
+    distributed.all_reduce(has_P, op=distributed.ReduceOp.MAX)
+    for bucket in _buckets([p for p, has in zip(wanted, has_P.tolist(), strict=True) if has]):
         flat = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).reshape(-1) for p in bucket])
         distributed.all_reduce(flat)
         flat /= distributed.get_world_size()
@@ -103,17 +121,48 @@ def mean_over_processes(value: float) -> float:
     """The mean of a number over the processes."""
     if not distributed.is_initialized():
         return value
-    total = torch.tensor(value, dtype=torch.float64)
-    if distributed.get_backend() == "nccl":
-        total = total.cuda()
+    total = _to_send([value])
     distributed.all_reduce(total)
     return float(total) / distributed.get_world_size()
+
+
+def those_of_first(figures: Mapping[str, float]) -> dict[str, float]:
+    """The first process's numbers, for all: what they decide, such as an early end, is decided alike.
+
+    Averages of batch norms are those of a process's own part of the batches; so figures may differ.
+    """
+    if not distributed.is_initialized() or not figures:
+        return dict(figures)
+    values = _to_send(figures.values())
+    distributed.broadcast(values, src=0)
+    return dict(zip(figures, values.tolist(), strict=True))
+
+
+@contextmanager
+def first_ahead() -> Iterator[None]:
+    """The first process goes ahead; what it leaves on disk is there for the others when they follow."""
+    is_first = here().is_first
+    if not is_first:
+        wait_for_all()
+    yield
+    if is_first:
+        wait_for_all()
+
+
+def is_first_started() -> bool:
+    """Whether this process is the first that `torchrun` started, or the only one; also before and after a run."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def wait_for_all() -> None:
     """Wait until every process is here."""
     if distributed.is_initialized():
         distributed.barrier()
+
+
+def _to_send(values: Iterable[float]) -> Tensor:
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    return torch.tensor(list(values), dtype=torch.float64, device=device)
 
 
 def _buckets(parameters: list[Tensor]) -> Iterator[list[Tensor]]:

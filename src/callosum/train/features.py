@@ -26,7 +26,7 @@ from callosum.train.feed import Batch, Feed
 from callosum.train.mixture import Draw, Mixture
 from callosum.train.pixel_cache import PixelCache
 from callosum.train.precision import StepPrecision
-from callosum.train.sentences import SentenceConfig, Take
+from callosum.train.sentences import Rewording, SentenceConfig, Take
 from callosum.train.step import normalised
 from callosum.train.stock import Material
 
@@ -130,8 +130,8 @@ def locked_copy(tower: nn.Module, precision: StepPrecision, *, probe: Probe = pr
 
 
 def possible_texts(material: Material, sentences: SentenceConfig, *, prefix: str) -> list[str] | None:
-    """Every text that a step may show; None where single ones are put together at random."""
-    if sentences.take is Take.SOME:
+    """Every text that a step may show; None where there is no end of them."""
+    if sentences.take is Take.SOME or sentences.rewording is not Rewording.NONE:
         return None
     found = []
     for text in material.texts:

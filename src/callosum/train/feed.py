@@ -15,7 +15,7 @@ from callosum.train.augment_recipes import Augmentation, augment_pixels
 from callosum.train.labels import merge
 from callosum.train.mixture import Draw
 from callosum.train.pixel_cache import PixelCache
-from callosum.train.sentences import SentenceConfig, Take, draw_sentences, text_key
+from callosum.train.sentences import SentenceConfig, Take, draw_sentences, reworded, text_key
 from callosum.train.stock import Material, Writing, normal_index
 
 Tokenizer = Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]
@@ -160,7 +160,7 @@ class Feed:
 
     def _shown(self, text: Writing, key_1: np.ndarray) -> tuple[str, np.ndarray]:
         chosen = draw_sentences(text.sentences, self.sentences, key_1)
-        words = " ".join(text.sentences[at] for at in chosen)
+        words = reworded(" ".join(text.sentences[at] for at in chosen), self.sentences.rewording, key_1)
         labels_SK = text.labels_SK[chosen] if text.is_by_sentence else text.labels_SK
         return words, merge(labels_SK, normal=self._normal)
 

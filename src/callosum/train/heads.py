@@ -1,8 +1,11 @@
-"""Small heads on vectors computed once: a linear probe, and attention over the pictures of a study or slide."""
+"""Small heads on vectors computed once: a linear probe, and attention over the pictures of a study or slide.
+
+Neither moves a vector: a probe scores vectors as they are stored, and attention weighs those of a group.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from callosum.core.errors import InputError, UsageError
-from callosum.core.pooling import GatedAttention
+from callosum.core.pooling import GatedAttention, Pooling, pool_groups
 
 POSITIVE, NEGATIVE = 1.0, 0.0
 
@@ -43,11 +46,13 @@ class LinearProbe:
         concepts: Names, in the order of the rows.
         weight_KF: Weights.
         bias_K: Biases.
+        num_steps: Steps of L-BFGS that it took.
     """
 
     concepts: tuple[str, ...]
     weight_KF: Float32[np.ndarray, "K F"]
     bias_K: Float32[np.ndarray, " K"]
+    num_steps: int = 0
 
     def scores(self, features_NF: Float[np.ndarray, "N F"]) -> Float[np.ndarray, "N K"]:
         """Scores of rows."""
@@ -97,7 +102,10 @@ def fit_probe(
     weight_KF = head.weight.detach().numpy() / std_F
     bias_K = head.bias.detach().numpy() - weight_KF @ mean_F
     return LinearProbe(
-        concepts=tuple(concepts), weight_KF=weight_KF.astype(np.float32), bias_K=bias_K.astype(np.float32)
+        concepts=tuple(concepts),
+        weight_KF=weight_KF.astype(np.float32),
+        bias_K=bias_K.astype(np.float32),
+        num_steps=int(optimizer.state[head.weight]["n_iter"]),
     )
 
 
@@ -153,16 +161,117 @@ def fit_attention(
     if len(np.unique(class_G)) < 2 or class_G.min() < 0 or class_G.max() >= len(classes_KD):
         message = f"Attention is learnt from groups of two classes or more, out of {len(classes_KD)}."
         raise InputError(message)
-    x, classes = (torch.from_numpy(part.astype(np.float32)) for part in (rows_ND, classes_KD))
-    group, target = (torch.from_numpy(part.astype(np.int64)) for part in (groups_N, class_G))
+    classes = torch.from_numpy(classes_KD.astype(np.float32))
+    target = torch.from_numpy(class_G.astype(np.int64))
+
+    def loss(pooled_GD: Tensor) -> Tensor:
+        return functional.cross_entropy(config.logit_scale * pooled_GD @ classes.T, target)
+
+    return _learnt(rows_ND, groups_N, loss, (), num_groups=G, config=config)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Head:
+    """Scores of groups of rows, such as the pictures of a study or the tiles of a slide; of each row where alone.
+
+    Attributes:
+        probe: Scores of one row for each group.
+        attention: What makes that row; their mean's direction without.
+    """
+
+    probe: LinearProbe
+    attention: GatedAttention | None = None
+
+    def scores(
+        self, rows_ND: Float[np.ndarray, "N D"], groups_N: Integer[np.ndarray, " N"] | None = None
+    ) -> Float[np.ndarray, "G K"]:
+        """Scores of groups, numbered from 0, or of each row."""
+        group_N = np.arange(len(rows_ND)) if groups_N is None else groups_N
+        return self.probe.scores(pooled(rows_ND, group_N, self.attention))
+
+
+def pooled(
+    rows_ND: Float[np.ndarray, "N D"], groups_N: Integer[np.ndarray, " N"], attention: GatedAttention | None = None
+) -> Float[np.ndarray, "G D"]:
+    """One unit row for each group, numbered from 0; the direction of its mean without attention.
+
+    Raises:
+        InputError: as `pool_groups` does.
+    """
+    mean_GD = pool_groups(rows_ND, groups_N, by=Pooling.MEAN)
+    if attention is None:
+        return mean_GD
+    return np.stack([attention.pool(part) for part in by_group(rows_ND, groups_N)])
+
+
+def by_group(rows_ND: Float[np.ndarray, "N D"], groups_N: Integer[np.ndarray, " N"]) -> list[np.ndarray]:
+    """The rows of each group, in the order of their numbers."""
+    order_N = np.argsort(groups_N, kind="stable")
+    return np.split(rows_ND[order_N], np.flatnonzero(np.diff(groups_N[order_N])) + 1)
+
+
+def fit_head(
+    rows_ND: Float[np.ndarray, "N D"],
+    groups_N: Integer[np.ndarray, " N"],
+    labels_GK: Float[np.ndarray, "G K"],
+    concepts: Sequence[str],
+    *,
+    probe: ProbeConfig | None = None,
+    attention: AttentionConfig | None = None,
+) -> Head:
+    """Learn what tells the concepts of a group; attention and a linear layer together, then the layer to its optimum.
+
+    Args:
+        rows_ND: Unit rows.
+        groups_N: The group of each row, from 0.
+        labels_GK: 1 positive, 0 negative, else not known.
+        concepts: Their names.
+        probe: How the linear layer is fitted.
+        attention: How attention is; without it the mean of a group stands for it.
+
+    Raises:
+        InputError: as `fit_probe` and `pooled` do.
+    """
+    pooled(rows_ND, groups_N)
+    K = len(concepts)
+    learnt = None
+    if attention is not None:
+        known_GK = (labels_GK == POSITIVE) | (labels_GK == NEGATIVE)
+        target, known = (
+            torch.from_numpy(part.astype(np.float32)) for part in (np.where(known_GK, labels_GK, 0), known_GK)
+        )
+        weight, bias = torch.zeros(K, rows_ND.shape[1], requires_grad=True), torch.zeros(K, requires_grad=True)
+
+        def loss(pooled_GD: Tensor) -> Tensor:
+            logits = attention.logit_scale * functional.linear(pooled_GD, weight, bias)
+            each = functional.binary_cross_entropy_with_logits(logits, target, reduction="none") * known
+            return (each.sum(dim=0) / known.sum(dim=0).clamp_min(1)).sum()
+
+        learnt = _learnt(rows_ND, groups_N, loss, (weight, bias), num_groups=len(labels_GK), config=attention)
+    return Head(
+        probe=fit_probe(pooled(rows_ND, groups_N, learnt), labels_GK, concepts, probe),
+        attention=learnt,
+    )
+
+
+def _learnt(
+    rows_ND: np.ndarray,
+    groups_N: np.ndarray,
+    loss: Callable[[Tensor], Tensor],
+    beside: Sequence[Tensor],
+    *,
+    num_groups: int,
+    config: AttentionConfig,
+) -> GatedAttention:
+    """Attention with the least loss of what it pools, and of parameters beside it."""
+    x, group = torch.from_numpy(rows_ND.astype(np.float32)), torch.from_numpy(groups_N.astype(np.int64))
     generator = torch.Generator().manual_seed(config.seed)
     shapes = ((config.width, x.shape[1]), (config.width, x.shape[1]), (config.width,))
     weights = [(torch.randn(shape, generator=generator) * shape[-1] ** -0.5).requires_grad_() for shape in shapes]
-    optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW([*weights, *beside], lr=config.learning_rate, weight_decay=config.weight_decay)
     for _ in range(config.num_steps):
         optimizer.zero_grad()
-        pooled_GD = _pooled(x, group, *weights, num_groups=G)
-        functional.cross_entropy(config.logit_scale * pooled_GD @ classes.T, target).backward()
+        loss(_pooled(x, group, *weights, num_groups=num_groups)).backward()
         optimizer.step()
     content, gate, score = (weight.detach().numpy() for weight in weights)
     return GatedAttention(content_LD=content, gate_LD=gate, score_L=score)

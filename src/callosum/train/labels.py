@@ -16,6 +16,9 @@ from torch import Tensor
 from callosum.core.errors import InputError
 from callosum.core.finding import PRESENCE_WORDS, Presence
 from callosum.data.manifest import read_table
+from callosum.knowledge.extract import extract_sentence
+from callosum.knowledge.labelers import FindingLabeler
+from callosum.knowledge.schemes import scheme_of
 from callosum.train.sentences import text_key
 
 CODES = {Presence.PRESENT: 1.0, Presence.UNCERTAIN: -1.0, Presence.ABSENT: 0.0, Presence.UNMENTIONED: np.nan}
@@ -77,6 +80,25 @@ def count(labels_N: Float32[np.ndarray, " N"]) -> dict[str, int]:
     """How often each presence occurs."""
     said = {presence.label: int((labels_N == code).sum()) for presence, code in CODES.items() if code == code}
     return {**said, str(Presence.UNMENTIONED): int(np.isnan(labels_N).sum())}
+
+
+class SchemeLabels:
+    """What texts say, by the classes of a scheme; nothing for a text in another language."""
+
+    def __init__(self, scheme: str) -> None:
+        """Name the scheme.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        self._label = FindingLabeler(extract=extract_sentence, scheme=scheme_of(scheme).name)
+
+    def __call__(self, text: str) -> Mapping[str, Presence]:
+        """The label of every class."""
+        try:
+            return self._label(text)
+        except InputError:
+            return {}
 
 
 class LabelTable:

@@ -29,7 +29,8 @@ def supply_of(given: str, *, concepts: Sequence[str] = (), weight: float = 1.0) 
         raise UsageError(message)
     is_said = bool(rest) and kind in list(Kind)
     path = Path(rest if is_said else given)
-    table = read_table(path, required="path")
+    is_text = is_said and Kind(kind) is Kind.TEXTS
+    table = read_table(path, required="text" if is_text else "path")
     columns = [name for name in table.column_names if name not in FIXED]
     labels = {name: name for name in columns if (name in concepts if concepts else _is_label(table.column(name)))}
     found = Kind(kind) if is_said else _kind(table)

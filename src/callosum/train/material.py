@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from callosum.core.errors import InputError, IntegrityError, UsageError
-from callosum.core.finding import Presence
+from callosum.core.protocols import Extractor
 from callosum.train.chance import keys, uniforms
 from callosum.train.labels import encode, merge
 from callosum.train.sentences import report_sentences, text_key
 from callosum.train.stock import Material, Picture, Pool, Writing, normal_index
 from callosum.train.supply import Kind, Row, Side, Supply, count_sides, is_in_share, read_rows
-
-Extractor = Callable[[str], Mapping[str, Presence]]
-"""What a sentence says, concept by concept."""
 
 
 def read_material(
@@ -39,13 +36,17 @@ def read_material(
             without label columns get those of their text.
 
     Raises:
-        UsageError: nothing is supplied, or a supply has labels that are not among the concepts.
+        UsageError: nothing is supplied, a supply has labels that are not among the concepts, or there is an extractor
+            and no concept.
         InputError: see `supply.read_rows`; or no row is left.
         IntegrityError: a patient is on two sides.
     """
     supplies = tuple(supplies)
     concepts = concepts or tuple(dict.fromkeys(name for supply in supplies for name in supply.labels))
     _check(supplies, concepts, side)
+    if extractor is not None and not concepts:
+        message = "Texts are to be labelled, and no concept is named."
+        raise UsageError(message, hint="Set concepts to those that the extractor speaks of.")
     read = [list(read_rows(supply, number, concepts=concepts)) for number, supply in enumerate(supplies)]
     _check_sides([row for rows in read for row in rows], side)
     gathered = _Gathered(concepts, extractor)

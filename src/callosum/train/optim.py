@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from callosum.core.errors import UsageError
 from callosum.models.dual import DualEncoder
@@ -49,6 +51,13 @@ class OptimConfig:
     def __post_init__(self) -> None:
         positive = {"learning_rate": self.learning_rate, "eps": self.eps}
         shares = {"floor": self.floor, "warmup_share": self.warmup_share, "layer_decay": self.layer_decay}
+        least = {name: getattr(self, name) for name in ("weight_decay", "image_rate", "text_rate", "max_norm")}
+        if low := next((name for name, value in least.items() if not 0 <= value < math.inf), None):
+            message = f"{low} is a number of at least 0; found {least[low]}."
+            raise UsageError(message)
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            message = f"betas are two numbers of at least 0 and below 1; found {list(self.betas)}."
+            raise UsageError(message)
         for name, value in positive.items():
             if not (0 < value < math.inf):
                 message = f"{name} is above zero; found {value}."
@@ -88,8 +97,24 @@ def adamw(network: DualEncoder, extra: Iterable[nn.Parameter], config: OptimConf
     if not groups:
         message = "Nothing is trained: every weight is locked."
         raise UsageError(message, hint="Unlock a tower, or train the projections.")
-    settings = [{"params": ps, "rate_share": share, "weight_decay": decay} for (share, decay), ps in groups.items()]
+    settings, number = [], count()
+    for (share, decay), members in groups.items():
+        places = {id(p): next(number) for p in members}
+        for is_part in (False, True):  # what is dealt out over processes cannot be moved together with what is not
+            own = [p for p in members if isinstance(p, DTensor) is is_part]
+            numbers = [places[id(p)] for p in own]
+            chosen = {"params": own, "numbers": numbers, "rate_share": share, "weight_decay": decay}
+            settings += [chosen] if own else []
     return torch.optim.AdamW(settings, lr=config.learning_rate, betas=config.betas, eps=config.eps, fused=True)
+
+
+def numbered(optimizer: torch.optim.Optimizer) -> dict[int, Tensor]:
+    """What an optimiser moves, by its place; of one of `adamw` by numbers that do not tell what is dealt out."""
+    found: dict[int, Tensor] = {}
+    for group in optimizer.param_groups:
+        places = group.get("numbers", range(len(found), len(found) + len(group["params"])))
+        found |= zip(places, group["params"], strict=True)
+    return found
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -60,7 +61,7 @@ def kept_probe(folder: Path) -> Probe:
     def probe(precision: Precision) -> RuntimeReport:
         path = folder / f"paths-{precision}.json"
         if not path.is_file():
-            path.write_text(json.dumps(probe_here(precision).to_json()) + "\n", encoding="utf-8")
+            _keep(path, probe_here(precision).to_json())
         value = json.loads(path.read_text(encoding="utf-8"))
         paths = tuple(config_from(PathReport, each) for each in value.pop("paths"))
         return config_from(RuntimeReport, {**value, "paths": paths})
@@ -81,9 +82,16 @@ def fast_products(folder: Path) -> Iterator[None]:
         is_taken = bool(json.loads(path.read_text(encoding="utf-8"))["switched"])
     else:
         is_taken = is_switch_right()
-        path.write_text(json.dumps({"switched": is_taken}) + "\n", encoding="utf-8")
+        _keep(path, {"switched": is_taken})
     with permitted() if is_taken else nullcontext():
         yield
+
+
+def _keep(path: Path, value: Any) -> None:
+    """Write what was found, whole or not at all: a killed process leaves nothing that cannot be read."""
+    draft = path.with_name(f"{path.name}.part")
+    draft.write_text(json.dumps(value) + "\n", encoding="utf-8")
+    draft.replace(path)
 
 
 @cache

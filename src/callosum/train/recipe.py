@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from callosum.core.config import config_from
 from callosum.core.errors import UsageError
+from callosum.knowledge.schemes import scheme_of
 from callosum.models.architectures import RANDOM, Architecture
 from callosum.models.checkpoints.cards import require_name
 from callosum.train.adapt import AdaptConfig, Tune
 from callosum.train.augment_recipes import Recipe as Augmentation
+from callosum.train.distributed import Spread
 from callosum.train.optim import OptimConfig
 from callosum.train.precision import StepPrecision
 from callosum.train.sentences import SentenceConfig
@@ -81,12 +83,15 @@ class RunConfig:
         start: `random`, or a checkpoint as `callosum model list` names it, or `local-dir:PATH`.
         architecture: The towers that random weights are drawn for.
         concepts: Names of label columns; those that hold labels when empty.
+        scheme: Label scheme, such as nih15, whose classes are read from the texts; without one, the labels of texts are
+            those of their row.
         num_steps: Steps.
         precision: Number format of the towers' products.
         ema_decay: Decay of the averaged weights, which then are the ones kept; 0 keeps the last.
         seed: Of weights, batches, augmentation and dropout.
         num_threads: Threads of torch; 0 leaves its own choice.
         device: Where it computes: `auto`, `cpu` or a GPU.
+        spread: What each of several processes holds: `ddp` all weights, `fsdp` a part of the towers'.
         batch: What a step sees.
         sentences: What is drawn from a text.
         optim: How weights move.
@@ -101,17 +106,28 @@ class RunConfig:
     start: str = RANDOM
     architecture: Architecture | None = None
     concepts: tuple[str, ...] = ()
+    scheme: str = ""
     num_steps: int = 1000
     precision: StepPrecision = StepPrecision.FP32
     ema_decay: float = 0.0
     seed: int = 0
     num_threads: int = 0
     device: str = "auto"
+    spread: Spread = Spread.DDP
     batch: BatchConfig = field(default_factory=BatchConfig)
     sentences: SentenceConfig = field(default_factory=SentenceConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The concepts that are named, else the classes of the scheme; empty for whichever columns hold labels.
+
+        Raises:
+            NotFound: there is no such scheme.
+        """
+        return self.concepts or (scheme_of(self.scheme).classes if self.scheme else ())
 
     def __post_init__(self) -> None:
         require_name(self.name)
@@ -120,10 +136,26 @@ class RunConfig:
                 "A run begins with random weights of an architecture, or with a checkpoint; found both or neither."
             )
             raise UsageError(message, hint="Set start to random with an architecture, or to a checkpoint without one.")
-        counts = {"num_steps": self.num_steps, "save_every": self.watch.save_every}
-        if low := [name for name, value in counts.items() if value < 1]:
-            message = f"{low[0]} is at least 1; found {counts[low[0]]}."
-            raise UsageError(message)
+        watch, batch = self.watch, self.batch
+        least = {
+            1: {
+                "num_steps": self.num_steps,
+                "save_every": watch.save_every,
+                "validation_rows": watch.validation_rows,
+            },
+            0: {
+                "validate_every": watch.validate_every,
+                "patience": watch.patience,
+                "num_interpolations": watch.num_interpolations,
+                "num_threads": self.num_threads,
+                "chunk_rows": batch.chunk_rows,
+                "store_px": batch.store_px,
+            },
+        }
+        for bound, counts in least.items():
+            if low := next((name for name, value in counts.items() if value < bound), None):
+                message = f"{low} is at least {bound}; found {counts[low]}."
+                raise UsageError(message)
         if not 0 <= self.ema_decay < 1:
             message = f"ema_decay is at least 0 and below 1; found {self.ema_decay}."
             raise UsageError(message)
@@ -140,8 +172,11 @@ class RunConfig:
         return plain
 
 
-def with_settings(config: RunConfig, settings: Iterable[str]) -> RunConfig:
-    """The run with some choices changed.
+C = TypeVar("C")
+
+
+def with_settings(config: C, settings: Iterable[str]) -> C:
+    """The run, or the head, with some choices changed.
 
     Args:
         config: What a recipe returned.

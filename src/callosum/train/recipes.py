@@ -22,6 +22,8 @@ from callosum.models.vision.resnet import ResNetConfig
 from callosum.models.vision.sizes import HybridConfig
 from callosum.train.adapt import AdaptConfig, Tune
 from callosum.train.augment_recipes import Recipe as Augmentation
+from callosum.train.head_run import HeadConfig
+from callosum.train.heads import AttentionConfig, ProbeConfig
 from callosum.train.optim import OptimConfig
 from callosum.train.recipe import BatchConfig, RunConfig, WatchConfig
 from callosum.train.sentences import SentenceConfig, Take
@@ -173,20 +175,31 @@ def prompt() -> RunConfig:
     )
 
 
-RECIPES: dict[str, Callable[[], RunConfig]] = {
-    recipe.__name__: recipe for recipe in (clip, siglip, convirt, gloria, medclip, projection, finetune, lora, prompt)
+def probe() -> HeadConfig:
+    """A linear probe on the vectors of single pictures: logistic regression for each label."""
+    return HeadConfig(name="own.probe", probe=ProbeConfig(weight_decay=1e-3))
+
+
+def attention() -> HeadConfig:
+    """Attention over the pictures of a study, and a linear probe of what it pools (Ilse et al. 2018)."""
+    return HeadConfig(name="own.attention", group="study_id", attention=AttentionConfig())
+
+
+RECIPES: dict[str, Callable[[], RunConfig | HeadConfig]] = {
+    recipe.__name__: recipe
+    for recipe in (clip, siglip, convirt, gloria, medclip, projection, finetune, lora, prompt, probe, attention)
 }
 
 
-def find_recipe(name: str) -> RunConfig:
-    """The run that a recipe describes.
+def find_recipe(name: str) -> RunConfig | HeadConfig:
+    """The run, or the head, that a recipe describes.
 
     Args:
         name: One of `RECIPES`; or `module:function`; or `FILE.py:function`, whose code is run.
 
     Raises:
         NotFound: there is no such recipe, module, file or function.
-        InputError: the function returns something else than a `RunConfig`.
+        InputError: the function returns something else than a `RunConfig` or a `HeadConfig`.
     """
     if name in RECIPES:
         return RECIPES[name]()
@@ -199,8 +212,8 @@ def find_recipe(name: str) -> RunConfig:
         message = f"There is no function {function!r} in that module."
         raise NotFound(message)
     config = found()
-    if not isinstance(config, RunConfig):
-        message = f"A recipe returns a RunConfig; {function!r} returned {type(config).__name__}."
+    if not isinstance(config, RunConfig | HeadConfig):
+        message = f"A recipe returns a RunConfig or a HeadConfig; {function!r} returned {type(config).__name__}."
         raise InputError(message)
     return config
 

@@ -13,20 +13,23 @@ import torch
 
 from callosum.core.digest import digest_json
 from callosum.core.errors import UsageError
+from callosum.core.protocols import Extractor
 from callosum.models.architectures import RANDOM
 from callosum.objectives.objective import Need, Objective
 from callosum.objectives.registry import build_objective
 from callosum.train.adapt import adapt, merge
 from callosum.train.checkpointing import read_state, write_state
-from callosum.train.distributed import Place, here, joined, share_weights, wait_for_all
+from callosum.train.distributed import Place, first_ahead, here, joined, share_weights, those_of_first, wait_for_all
 from callosum.train.finish import card_of, write_checkpoint
 from callosum.train.held_out import weights_of
+from callosum.train.labels import SchemeLabels
 from callosum.train.material import read_material
 from callosum.train.precision import fast_products, keep_memory
 from callosum.train.recipe import RunConfig
 from callosum.train.retention import Sweep, keep_best, sweep
 from callosum.train.sources import PIXELS, Sources, Stocked, batches_of, held_out_of, stocked
 from callosum.train.start import Start, from_checkpoint, from_random, set_temperature
+from callosum.train.step import Step
 from callosum.train.stock import Material
 from callosum.train.supply import Side, Supply
 from callosum.train.trace import write_trace
@@ -35,6 +38,8 @@ from callosum.train.watch import Event, Log
 
 RUN, BEST = "run", "best.safetensors"
 SCHEMA = "callosum.training/1"
+NOT_THE_RUN = ("device", "num_threads", "spread")
+"""Choices that may change when a run is continued."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +70,13 @@ class Result:
         return {"schema": SCHEMA, **values}
 
 
-def train(
+def train(  # noqa: PLR0913 - every choice has its name and a default
     config: RunConfig,
     supplies: Sequence[Supply],
     out: Path,
     *,
     retain: Sequence[Supply] = (),
+    extractor: Extractor | None = None,
     pixels: Path | None = None,
     is_resumed: bool = False,
     tell: Callable[[Event], None] = lambda _: None,
@@ -84,6 +90,8 @@ def train(
         supplies: What is learnt from.
         out: The folder; what belongs to the run (state, log, trace, pictures) lies in `run` below it.
         retain: Pairs of another task whose accuracy is looked at too.
+        extractor: Labels of texts, sentence by sentence, for an objective that wants findings; when absent those of
+            the scheme, if one is named, or of the label columns.
         pixels: Where decoded pictures are kept, to be shared by runs; below `out` when absent.
         is_resumed: Continue an interrupted run, with the same batches and to the same weights.
         tell: Is told every event of the log.
@@ -106,8 +114,14 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
         if device == "cpu":
             keep_memory()
-            stack.enter_context(fast_products(folder))
-        sources = Sources(training=tuple(supplies), retained=tuple(retain), pixels=pixels or folder / PIXELS)
+            with first_ahead():
+                stack.enter_context(fast_products(folder))
+        sources = Sources(
+            training=tuple(supplies),
+            retained=tuple(retain),
+            pixels=pixels or folder / PIXELS,
+            extractor=extractor or (SchemeLabels(config.scheme) if config.scheme else None),
+        )
         return _Run(config, sources, out, tell=tell, place=place, device=device).finished()
 
 
@@ -126,9 +140,15 @@ class _Run:
     ) -> None:
         self.config, self.out, self.folder, self.place = config, out, out / RUN, place
         self.objective: Objective = build_objective(config.objective, config.objective_settings)
-        concepts = config.concepts if Need.FINDINGS in self.objective.needs else ()
+        concepts = config.classes
+        if Need.FINDINGS not in self.objective.needs:
+            concepts, sources = (), sources.without_labels()
         material = read_material(
-            sources.training, concepts=concepts, side=Side.TRAIN, disjoint_patients=config.batch.keeps_halves_apart
+            sources.training,
+            concepts=concepts,
+            side=Side.TRAIN,
+            disjoint_patients=config.batch.keeps_halves_apart,
+            extractor=sources.extractor,
         )
         self.start = _begin(config, material, self.objective)
         self.stock: Stocked = stocked(config, self.start.preprocess, material, sources.pixels)
@@ -138,7 +158,7 @@ class _Run:
         adapt(self.start.network, self.start.tokenizer, config.adapt)
         self.start.network.to(device)
         share_weights(self.start.network.state_dict().values())
-        chosen = {name: value for name, value in config.to_json().items() if name not in ("device", "num_threads")}
+        chosen = {name: value for name, value in config.to_json().items() if name not in NOT_THE_RUN}
         identity = digest_json([chosen, self.stock.material.digest])
         self.batches, texts = batches_of(config, self.start, self.stock, place, folder=self.folder, identity=identity)
         self.trainer = Trainer(
@@ -164,10 +184,10 @@ class _Run:
         """Do the steps that are left, and write what came of them."""
         with self.batches:
             is_early = self._steps()
-        wait_for_all()
+        weights = self.trainer.kept_weights()
         figures: dict[str, float] = {}
         if self.place.is_first:
-            figures = self._finish(is_early=is_early)
+            figures = self._finish(self.trainer.kept_whole(weights), is_early=is_early)
         wait_for_all()
         trainer = self.trainer
         return Result(
@@ -191,7 +211,7 @@ class _Run:
             is_last = trainer.step == self.config.num_steps
             if watch.validate_every and (trainer.step % watch.validate_every == 0 or is_last):
                 self._look()
-            if self.place.is_first and (trainer.step % watch.save_every == 0 or is_last or self._is_over()):
+            if trainer.step % watch.save_every == 0 or is_last or self._is_over():
                 trainer.save()
         return False
 
@@ -200,30 +220,29 @@ class _Run:
 
     def _look(self) -> None:
         """Look at what is held out, and keep the weights if validation is the best so far."""
-        step = self.trainer.kept
-        figures = self._figures(step)
+        figures = those_of_first(self._figures(self.trainer.kept))
         if not figures:
             return
         best = self.trainer.best
         if "validation_loss" in figures:
             if not best or figures["validation_loss"] < best["loss"]:
                 self.trainer.best = {"loss": figures["validation_loss"], "step": self.trainer.step, "worse": 0}
+                weights = self.trainer.kept_weights()
                 if self.place.is_first:
-                    write_state(self.folder / BEST, step.network.state_dict(), {"step": str(self.trainer.step)})
+                    write_state(self.folder / BEST, weights, {"step": str(self.trainer.step)})
             else:
                 best["worse"] += 1
         self.log.write("look", self.trainer.step, figures)
 
-    def _figures(self, step: Any) -> dict[str, float]:
+    def _figures(self, step: Step) -> dict[str, float]:
         found: dict[str, float] = {}
         for name, held in (("validation", self.validation), ("retained", self.retained)):
             if held is not None:
                 found |= {f"{name}_{what}": value for what, value in held.figures(step).items()}
         return found
 
-    def _finish(self, *, is_early: bool) -> dict[str, float]:
+    def _finish(self, step: Step, *, is_early: bool) -> dict[str, float]:
         """Choose weights, write the checkpoint, its card and the trace; returns figures of what was kept."""
-        step = self.trainer.kept
         if self.trainer.best and (self.folder / BEST).exists():
             step.network.load_state_dict(read_state(self.folder / BEST)[0])
         merge(step.network)
@@ -275,8 +294,11 @@ def _begin(config: RunConfig, material: Material, objective: Objective) -> Start
 
 
 def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    if not torch.cuda.is_available():
+    """Where this process computes; of several on one machine each has a GPU of its own."""
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return "cpu"
-    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    number = os.environ.get("LOCAL_RANK", "0") if name in ("auto", "cuda") else name.removeprefix("cuda:")
+    if not number.isdecimal() or int(number) >= torch.cuda.device_count():
+        message = f"There is no device {name!r} for this process; it sees {torch.cuda.device_count()} GPUs."
+        raise UsageError(message, hint="Set device to auto, cpu or cuda:0; there may be one process a GPU.")
+    return f"cuda:{number}"

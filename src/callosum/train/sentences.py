@@ -15,7 +15,10 @@ from jaxtyping import Int64, UInt64
 
 from callosum.core.errors import UsageError
 from callosum.data.report import parse_report
-from callosum.train.chance import permutation
+from callosum.train.chance import keys, permutation, uniforms
+
+EDA_SHARE = 0.1
+"""Share of the words that easy data augmentation touches."""
 
 
 class Take(StrEnum):
@@ -27,6 +30,15 @@ class Take(StrEnum):
     """`num_sentences` of them, or all when there are no more, in the order written."""
     WHOLE = "whole"
     """All of them."""
+
+
+class Rewording(StrEnum):
+    """What becomes of the words that are drawn; validation and search see them as written."""
+
+    NONE = "none"
+    EDA = "eda"
+    """Of half of the texts, as of the second sentence of MedCLIP's two, a tenth of the words is swapped or left out
+    (Wei and Zou 2019, EMNLP). The third of its ways, synonyms from WordNet, is not done. Mind that "no" may move."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +53,14 @@ class SentenceConfig:
         inherits_labels: A sentence of a text whose labels are known only for all of it carries them too. That is
             wrong for most sentences of a report ("The heart is normal" of one with an effusion), so it must be asked
             for.
+        rewording: What becomes of the words.
     """
 
     take: Take = Take.ONE
     num_sentences: int = 3
     min_words: int = 3
     inherits_labels: bool = False
+    rewording: Rewording = Rewording.NONE
 
     def __post_init__(self) -> None:
         if self.num_sentences < 1 or self.min_words < 0:
@@ -79,6 +93,25 @@ def draw_sentences(
     may = np.array(long_enough or range(len(sentences)))
     wanted = 1 if config.take is Take.ONE else config.num_sentences
     return np.sort(may[permutation(key_1, len(may))[:wanted]])
+
+
+def reworded(text: str, rewording: Rewording, key_1: UInt64[np.ndarray, " 1"]) -> str:
+    """The text as it is shown; what is changed is a function of the key alone."""
+    words = text.split()
+    if rewording is Rewording.NONE or len(words) < 2:
+        return text
+    key_1 = keys(key_1, 1)
+    is_changed, is_swapped = uniforms(key_1, 2)[0] < 0.5
+    if not is_changed:
+        return text
+    chance_N = uniforms(keys(key_1, 1), len(words))[0]
+    if not is_swapped:
+        kept = [word for word, chance in zip(words, chance_N, strict=True) if chance >= EDA_SHARE]
+        return " ".join(kept or [words[int(chance_N.argmax())]])
+    for n in range(max(1, int(EDA_SHARE * len(words)))):
+        first, second = permutation(keys(key_1, 2, n), len(words))[:2]
+        words[first], words[second] = words[second], words[first]
+    return " ".join(words)
 
 
 def text_key(text: str) -> str:

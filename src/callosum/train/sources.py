@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from callosum.core.protocols import Extractor
 from callosum.data.manifest import read_table
 from callosum.models.preprocess import Preprocess
 from callosum.train.adapt import Tune
@@ -20,6 +21,7 @@ from callosum.train.features import (
     possible_texts,
     text_features,
 )
+from callosum.train.feed import check_contrast
 from callosum.train.held_out import HeldOut
 from callosum.train.inputs import Texts
 from callosum.train.loader import Loader, LoaderConfig
@@ -42,11 +44,17 @@ class Sources:
         training: What is learnt from, and validated on.
         retained: Pairs of another task.
         pixels: Folder of decoded pictures.
+        extractor: Labels of texts; those of the label columns when absent.
     """
 
     training: tuple[Supply, ...]
     retained: tuple[Supply, ...] = ()
     pixels: Path
+    extractor: Extractor | None = None
+
+    def without_labels(self) -> Sources:
+        """The same for an objective that does not look at labels: what stands in their columns does not matter."""
+        return replace(self, training=tuple(replace(s, labels={}) for s in self.training), extractor=None)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +97,12 @@ def held_out_of(
     plain = replace(config, batch=replace(config.batch, augmentation=Augmentation.NONE, store_px=0))
 
     def held(chosen: Sequence[Supply], side: Side, *, has_loss: bool) -> HeldOut:
-        material = read_material(chosen, concepts=concepts if has_loss else (), side=side)
+        material = read_material(
+            chosen,
+            concepts=concepts if has_loss else (),
+            side=side,
+            extractor=sources.extractor if has_loss else None,
+        )
         stock = stocked(plain, preprocess, material, sources.pixels)
         return HeldOut(
             material=stock.material,
@@ -101,7 +114,7 @@ def held_out_of(
         )
 
     validation = retained = None
-    if config.watch.validate_every and (placed := [s for s in sources.training if _has_validation(s)]):
+    if config.watch.validate_every and (placed := [s for s in sources.training if has_validation(s)]):
         validation = held(placed, Side.VALIDATION, has_loss=True)
     if retain := sources.retained:
         has_split = ["split" in read_table(s.manifest, required="path").column_names for s in retain]
@@ -111,7 +124,7 @@ def held_out_of(
     return validation, retained
 
 
-def _has_validation(supply: Supply) -> bool:
+def has_validation(supply: Supply) -> bool:
     """Whether a manifest places rows on the side of validation."""
     rows = read_rows(replace(supply, labels={}), 0, concepts=())
     return supply.has_split and any(row.side == Side.VALIDATION for row in rows)
@@ -137,6 +150,7 @@ def batches_of(
     if texts is None or start.network.config.has_regions:
         settings = LoaderConfig(mixture=mixture, sentences=config.sentences, recipe=batch.augmentation, size_px=size_px)
         return Loader(stock.material, stock.cache, settings, rank=place.rank, world_size=place.num_processes), None
+    check_contrast(stock.material, has_pairs=batch.num_pairs > 0)
     found = kept_features(
         folder / f"{place.rank}-{FEATURES}",
         identity,

@@ -62,6 +62,8 @@ class Step:
         chunk_rows: Rows that are held at once; fewer than a batch has costs a second forward pass and gives the same
             gradients (Gao et al. 2021, GradCache). 0 holds them all.
         locked: Fast copies of towers that are not trained, under `vision` and `text`.
+        is_bucketed: Whether texts go through their tower in batches of like length. How many these are depends on the
+            texts: towers that are dealt out over processes must be run equally often by all.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Step:
         precision: StepPrecision = StepPrecision.FP32,
         chunk_rows: int = 0,
         locked: Mapping[str, nn.Module] | None = None,
+        is_bucketed: bool = True,
     ) -> None:
         self.network = network
         self.tokenizer = tokenizer
@@ -80,6 +83,7 @@ class Step:
         self.precision = precision
         self.chunk_rows = chunk_rows
         self.locked = locked or {}
+        self.is_bucketed = is_bucketed
         self.has_tokens = Need.TOKENS in objective.needs
         self._joins = torch.from_numpy(tokenizer.joins_V) if self.has_tokens else None
 
@@ -160,6 +164,9 @@ class Step:
                 whole = network.text_projection(words.sum(dim=1) / num_slots)
                 return functional.normalize(whole.float(), dim=-1), network.text_projection(words).float(), word_mask
             return network.encode_text(ids, mask), network.text_projection(words).float(), word_mask
+        if not self.is_bucketed:
+            vectors_MD = network.text_projection(self._features("text", *self._padded(text)))
+            return functional.normalize(vectors_MD.float(), dim=-1), None, None
         plan = bucketed(text, batch_size=TEXTS_AT_ONCE, pad_length=self.tokenizer.pad_length)
         parts = [self._features("text", *self._padded([text[n] for n in batch])) for batch in plan.batches]
         vectors_MD = network.text_projection(torch.cat(parts)[torch.from_numpy(plan.restore_N).to(self.device)])

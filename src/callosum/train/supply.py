@@ -132,10 +132,11 @@ def read_rows(supply: Supply, number: int, *, concepts: tuple[str, ...]) -> Iter
     Raises:
         InputError: as `read_manifest` does; a column is not there; a cell holds no label; no row says its side.
     """
-    columns = read_table(supply.manifest, required="path").column_names
+    required = next(iter(supply.text_columns), "text") if supply.kind is Kind.TEXTS else "path"
+    columns = read_table(supply.manifest, required=required).column_names
     check_columns(columns, [*supply.labels.values(), *supply.text_columns])
     num_rows = num_placed = 0
-    for source in read_manifest(supply.manifest):
+    for source in read_manifest(supply.manifest, required=required):
         num_rows += 1
         num_placed += bool(source.split)
         found = {

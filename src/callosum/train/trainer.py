@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from callosum.core.errors import InputError
+from callosum.models.dual import DualEncoder
 from callosum.objectives.objective import Objective
 from callosum.train.adapt import LOCKED, Tune, set_training
 from callosum.train.chance import keys
 from callosum.train.checkpointing import optimizer_tensors, read_state, restore_optimizer, write_state
-from callosum.train.distributed import average_gradients, here, mean_over_processes
+from callosum.train.distributed import Spread, average_gradients, first_ahead, here, mean_over_processes
 from callosum.train.ema import update_average
 from callosum.train.features import locked_copy
 from callosum.train.feed import Batch
@@ -27,6 +28,7 @@ from callosum.train.loader import Loader
 from callosum.train.optim import adamw, set_rate
 from callosum.train.precision import kept_probe
 from callosum.train.recipe import RunConfig
+from callosum.train.sharding import clip_gradients, fill, filled, is_shard, outline, shard, whole
 from callosum.train.start import Start
 from callosum.train.step import Step
 
@@ -84,15 +86,24 @@ class Trainer:
         self.identity = identity
         self.place = here()
         self._texts = texts
+        is_sharded = config.spread is Spread.FSDP and self.place.num_processes > 1
+        with first_ahead():  # what is found to be fast here is kept for all
+            locked = {} if is_sharded else self._locked()
         self.stepper = Step(
             self.network,
             start.tokenizer,
             objective,
             precision=config.precision,
             chunk_rows=config.batch.chunk_rows,
-            locked=self._locked(),
+            locked=locked,
+            is_bucketed=not is_sharded,
         )
         self.average = copy.deepcopy(self.network).requires_grad_(requires_grad=False) if config.ema_decay else None
+        self._outline: DualEncoder | None = None
+        if is_sharded:
+            self._outline = outline(self.network)
+            for network in filter(None, (self.network, self.average)):
+                shard(network)
         self.optimizer = adamw(self.network, (), config.optim)
         self.step = 0
         self.seconds = 0.0
@@ -114,6 +125,21 @@ class Trainer:
         network = self.average if self.average is not None else self.network
         network.eval()
         return Step(network, self.tokenizer, self.stepper.objective)
+
+    def kept_weights(self) -> dict[str, Tensor]:
+        """The weights that count, whole, in the first process; every process must ask."""
+        return whole(self.kept.network.state_dict(), is_kept=self.place.is_first)
+
+    def kept_whole(self, weights: dict[str, Tensor]) -> Step:
+        """The weights that count, in a network that this process can run alone.
+
+        Args:
+            weights: What `kept_weights` returned.
+        """
+        step = self.kept
+        if self._outline is None:
+            return step
+        return Step(filled(self._outline, weights).eval(), self.tokenizer, step.objective)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -171,9 +197,8 @@ class Trainer:
             why = str(error)
         if terms:
             terms["loss"] = mean_over_processes(terms["loss"])
-        average_gradients(self.parameters)
-        bound = self.config.optim.max_norm or math.inf
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, bound))
+        average_gradients(p for p in self.parameters if not is_shard(p))
+        norm = clip_gradients(self.parameters, self.config.optim.max_norm or math.inf)
         if not why and not math.isfinite(terms["loss"]):
             why = "the loss is no finite number"
         if not why and not math.isfinite(norm):
@@ -181,8 +206,7 @@ class Trainer:
         return terms, norm, why
 
     def _fail(self, batch: Batch, before: dict[str, Any], why: str) -> None:
-        if self.place.is_first:
-            self.save(loader_state=before)
+        self.save(loader_state=before)
         value = {"step": self.step, "why": why, "images": batch.image_ids, "texts": batch.text_ids}
         name = FAILED if self.place.is_first else f"{self.place.rank}-{FAILED}"
         (self.folder / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -191,7 +215,7 @@ class Trainer:
         raise InputError(message, hint=hint)
 
     def save(self, *, loader_state: dict[str, Any] | None = None) -> None:
-        """Write the state of the run, whole or not at all.
+        """Write the state of the run, whole or not at all; the first process writes, and every process must ask.
 
         Raises:
             UsageError: it cannot be written; the one before it is intact.
@@ -200,6 +224,9 @@ class Trainer:
         if self.average is not None:
             tensors |= {f"average/{name}": value for name, value in self.average.state_dict().items()}
         tensors |= {f"optimizer/{name}": value for name, value in optimizer_tensors(self.optimizer).items()}
+        tensors = whole(tensors, is_kept=self.place.is_first)
+        if not self.place.is_first:
+            return
         progress = {"step": self.step, "seconds": self.seconds, "best": self.best}
         loader = self.batches.state_dict() if loader_state is None else loader_state
         metadata = {"run": self.identity, "progress": json.dumps(progress), "loader": json.dumps(loader)}
@@ -215,9 +242,9 @@ class Trainer:
         if metadata.get("run") != self.identity:
             message = "The interrupted run here has other settings or other data."
             raise InputError(message, hint="Name another folder, or give what it was started with.")
-        self.network.load_state_dict(_below("network/", tensors))
+        fill(self.network, _below("network/", tensors))
         if self.average is not None:
-            self.average.load_state_dict(_below("average/", tensors))
+            fill(self.average, _below("average/", tensors))
         restore_optimizer(self.optimizer, _below("optimizer/", tensors))
         progress = json.loads(metadata["progress"])
         self.step, self.seconds, self.best = progress["step"], progress["seconds"], progress["best"]

@@ -13,8 +13,11 @@ from callosum.models.preprocess import Preprocess
 from callosum.models.text.sizes import SmallTextConfig
 from callosum.models.towers import DualConfig
 from callosum.models.vision.sizes import HybridConfig
+from callosum.train.adapt import AdaptConfig, Tune
+from callosum.train.augment_recipes import Recipe
 from callosum.train.recipe import BatchConfig, RunConfig, WatchConfig
 from callosum.train.run import RUN
+from callosum.train.sentences import SentenceConfig, Take
 from callosum.train.supply import Kind, Supply
 
 TEXTS = ("a disc at the top left", "a disc at the top right", "a disc at the bottom left", "a disc at the bottom right")
@@ -59,6 +62,15 @@ def tiny(**changes: object) -> RunConfig:
         watch=WatchConfig(validate_every=3, save_every=2),
     )
     return replace(config, **changes)
+
+
+def long(kind: str) -> RunConfig:
+    """Steps enough to be interrupted: of pictures that are cropped, or of projections on features computed once."""
+    config = tiny(num_steps=14, batch=BatchConfig(num_pairs=8, num_channels=1, augmentation=Recipe.CONVIRT))
+    if kind == "crops":
+        return config
+    still = replace(config, architecture=None, start="starter", batch=BatchConfig(num_pairs=8, num_channels=1))
+    return replace(still, adapt=AdaptConfig(tune=Tune.PROJECTION), sentences=SentenceConfig(take=Take.WHOLE))
 
 
 def supply(path: Path, **changes: object) -> Supply:

@@ -13,19 +13,8 @@ from callosum.train.recipe import with_settings
 from callosum.train.recipes import RECIPES, find_recipe
 from callosum.train.supply import Kind
 from callosum.train.watch import Log
-from tests.unit.train.run_data import write_pairs
 
 SMALL = ("num_steps=2", "batch.num_pairs=4", "batch.store_px=0", "num_threads=1", "watch.validate_every=2")
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pairs(tmp_path_factory.mktemp("pairs"))
-
-
-@pytest.fixture(scope="module")
-def pixels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pixels")
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -56,6 +45,10 @@ def test_settings_change_what_they_name_and_nothing_else() -> None:
         ("num_steps", "key=value"),
         ("adapt.tune=all", "projection"),
         ("num_steps=0", "at least 1"),
+        ("watch.validation_rows=0", "validation_rows is at least 1"),
+        ("watch.patience=-1", "patience is at least 0"),
+        ("optim.betas=0.9,1.5", "betas"),
+        ("optim.weight_decay=-1", "weight_decay"),
         ("start=starter", "both or neither"),
         ("name=Clip", "small letters"),
         ("batch.augmentation=strong", "convirt"),
@@ -91,6 +84,7 @@ def test_every_objective_trains_from_the_command_line(name: str, pairs: Path, pi
     settings = list(SMALL)
     if name == "medclip":
         settings += ["batch.num_pairs=0", "batch.num_images=4", "batch.num_texts=4"]
+        settings += ["sentences.rewording=eda"]
     given = [part for setting in settings for part in ("--set", setting)]
     arguments = [name, "--data", str(pairs), "--out", str(tmp_path), "--pixels", str(pixels), "--json", *given]
     done = CliRunner().invoke(command, arguments, standalone_mode=False)

@@ -3,7 +3,15 @@ import pytest
 
 from callosum.core.errors import UsageError
 from callosum.train.chance import keys
-from callosum.train.sentences import SentenceConfig, Take, draw_sentences, report_sentences, text_key
+from callosum.train.sentences import (
+    Rewording,
+    SentenceConfig,
+    Take,
+    draw_sentences,
+    report_sentences,
+    reworded,
+    text_key,
+)
 
 REPORT = """INDICATION: Evaluate for pneumonia in this patient.
 FINDINGS: The heart is enlarged. Lungs are clear. Stable.
@@ -47,3 +55,20 @@ def test_text_key_and_bad_settings() -> None:
     assert text_key(" No\nEdema. ") == text_key("no edema.")
     with pytest.raises(UsageError, match="num_sentences"):
         SentenceConfig(num_sentences=0)
+
+
+def test_eda_rewords_half_of_the_texts_and_little_of_each() -> None:
+    text = " ".join(f"w{n}" for n in range(20))
+    found = [reworded(text, Rewording.EDA, keys(0, n)) for n in range(2000)]
+    assert found == [reworded(text, Rewording.EDA, keys(0, n)) for n in range(2000)]
+    same = [each == text for each in found]
+    assert 0.5 < np.mean(same) < 0.62  # a deletion of a tenth leaves one in eight as it was
+    shorter = [20 - len(each.split()) for each in found if len(each.split()) < 20]
+    assert np.mean(shorter) == pytest.approx(2.0 / (1 - 0.9**20), rel=0.1)
+    swapped = [each.split() for each in found if each != text and len(each.split()) == 20]
+    assert 0.2 < len(swapped) / len(found) < 0.3
+    assert all(sorted(words) == sorted(text.split()) for words in swapped)
+    assert all(sum(a != b for a, b in zip(words, text.split(), strict=True)) <= 4 for words in swapped)
+    assert reworded(text, Rewording.NONE, keys(0)) == text
+    assert {reworded("clear", Rewording.EDA, keys(n)) for n in range(50)} == {"clear"}
+    assert all(reworded("no edema", Rewording.EDA, keys(n)).split() for n in range(200))
