@@ -15,6 +15,7 @@ loop          the training loop
 state         a run on disk, to continue after an interruption
 temper        evening out the text side after training
 examination   zero-shot tasks in several phrasings that are not training templates
+kin           labels that stand for what they are a kind of, too
 labels        codes of labels, tables of labelled texts
 chance        random numbers as functions of where they are used
 sentences     which words of a report a step is shown

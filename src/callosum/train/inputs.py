@@ -12,7 +12,7 @@ from callosum.core.finding import Presence
 from callosum.objectives.objective import Need, Objective
 from callosum.objectives.views import key_codes
 from callosum.train.feed import Batch
-from callosum.train.labels import CODES
+from callosum.knowledge.vectors import CODES
 from callosum.train.step import Inputs
 
 Texts = Callable[[list[str]], Sequence[Sequence[int]] | Tensor]

@@ -19,10 +19,8 @@ from callosum.data.manifest import read_table
 from callosum.knowledge.extract import extract_sentence
 from callosum.knowledge.labelers import FindingLabeler
 from callosum.knowledge.schemes import scheme_of
+from callosum.knowledge.vectors import CODES
 from callosum.train.sentences import text_key
-
-CODES = {Presence.PRESENT: 1.0, Presence.UNCERTAIN: -1.0, Presence.ABSENT: 0.0, Presence.UNMENTIONED: np.nan}
-"""In the order in which one sentence overrules another of the same text."""
 
 NORMAL = "No Finding"
 """The concept that says that nothing was found."""
@@ -48,11 +46,6 @@ def presence_of(cell: Any, *, zero: Presence = Presence.ABSENT) -> Presence | No
     except (TypeError, ValueError):
         return None
     return zero if found is Presence.ABSENT else found
-
-
-def encode(found: Mapping[str, Presence], concepts: Iterable[str]) -> Float32[np.ndarray, " K"]:
-    """The codes of some concepts; one that was not found is unmentioned."""
-    return np.array([CODES[found.get(concept, Presence.UNMENTIONED)] for concept in concepts], np.float32)
 
 
 def split_uncertain(labels_NK: Float32[Tensor, "N K"]) -> tuple[Float32[Tensor, "N K"], Bool[Tensor, "N K"]]:

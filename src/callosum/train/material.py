@@ -9,8 +9,9 @@ import numpy as np
 
 from callosum.core.errors import InputError, IntegrityError, UsageError
 from callosum.core.protocols import Extractor
+from callosum.knowledge.vectors import class_vector
 from callosum.train.chance import keys, uniforms
-from callosum.train.labels import encode, merge
+from callosum.train.labels import merge
 from callosum.train.sentences import report_sentences, text_key
 from callosum.train.stock import Material, Picture, Pool, Writing, normal_index
 from callosum.train.supply import Kind, Row, Side, Supply, count_sides, is_in_share, read_rows
@@ -135,7 +136,7 @@ class _Gathered:
         if self.extractor is None:
             labels_SK = row.labels_K[None]
         else:
-            labels_SK = np.stack([encode(self.extractor(sentence), self.concepts) for sentence in sentences])
+            labels_SK = np.stack([class_vector(self.extractor(sentence), self.concepts) for sentence in sentences])
         text_at[key] = len(self.texts)
         self.texts.append(
             Writing(

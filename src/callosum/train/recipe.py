@@ -85,6 +85,7 @@ class RunConfig:
         concepts: Names of label columns; those that hold labels when empty.
         scheme: Label scheme, such as nih15, whose classes are read from the texts; without one, the labels of texts are
             those of their row.
+        has_hierarchy: Whether labels stand for what they are a kind of, too, by the ontology of the scheme.
         num_steps: Steps.
         precision: Number format of the towers' products.
         ema_decay: Decay of the averaged weights, which then are the ones kept; 0 keeps the last.
@@ -107,6 +108,7 @@ class RunConfig:
     architecture: Architecture | None = None
     concepts: tuple[str, ...] = ()
     scheme: str = ""
+    has_hierarchy: bool = False
     num_steps: int = 1000
     precision: StepPrecision = StepPrecision.FP32
     ema_decay: float = 0.0
@@ -136,6 +138,9 @@ class RunConfig:
                 "A run begins with random weights of an architecture, or with a checkpoint; found both or neither."
             )
             raise UsageError(message, hint="Set start to random with an architecture, or to a checkpoint without one.")
+        if self.has_hierarchy and not self.scheme:
+            message = "What is a kind of what is known for the classes of a scheme, and none is named."
+            raise UsageError(message, hint="Set scheme, to nih15 or chexpert14 for example.")
         watch, batch = self.watch, self.batch
         least = {
             1: {

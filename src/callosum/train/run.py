@@ -22,6 +22,7 @@ from callosum.train.checkpointing import read_state, write_state
 from callosum.train.distributed import Place, first_ahead, here, joined, share_weights, those_of_first, wait_for_all
 from callosum.train.finish import card_of, write_checkpoint
 from callosum.train.held_out import weights_of
+from callosum.train.kin import kin, widened
 from callosum.train.labels import SchemeLabels
 from callosum.train.material import read_material
 from callosum.train.precision import fast_products, keep_memory
@@ -150,6 +151,8 @@ class _Run:
             disjoint_patients=config.batch.keeps_halves_apart,
             extractor=sources.extractor,
         )
+        if config.has_hierarchy:
+            material = widened(material, kin(config.scheme))
         self.start = _begin(config, material, self.objective)
         self.stock: Stocked = stocked(config, self.start.preprocess, material, sources.pixels)
         self.validation, self.retained = held_out_of(config, self.start.preprocess, sources, concepts=concepts)

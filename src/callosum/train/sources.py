@@ -24,6 +24,7 @@ from callosum.train.features import (
 from callosum.train.feed import check_contrast
 from callosum.train.held_out import HeldOut
 from callosum.train.inputs import Texts
+from callosum.train.kin import kin, widened
 from callosum.train.loader import Loader, LoaderConfig
 from callosum.train.material import read_material
 from callosum.train.mixture import Mixture, MixtureConfig
@@ -103,6 +104,8 @@ def held_out_of(
             side=side,
             extractor=sources.extractor if has_loss else None,
         )
+        if has_loss and config.has_hierarchy:
+            material = widened(material, kin(config.scheme))
         stock = stocked(plain, preprocess, material, sources.pixels)
         return HeldOut(
             material=stock.material,

@@ -17,8 +17,9 @@ from callosum.core.finding import Presence
 from callosum.data.manifest import FIXED, read_manifest, read_table
 from callosum.data.sources import Source
 from callosum.data.split import GroupBy, group_of
+from callosum.knowledge.vectors import class_vector
 from callosum.train.chance import keys, uniforms
-from callosum.train.labels import check_columns, checked, encode
+from callosum.train.labels import check_columns, checked
 
 
 class Kind(StrEnum):
@@ -153,7 +154,7 @@ def read_rows(supply: Supply, number: int, *, concepts: tuple[str, ...]) -> Iter
             is_known_patient=is_known,
             source=source,
             text=_text(source, supply.text_columns),
-            labels_K=encode(found, concepts),
+            labels_K=class_vector(found, concepts),
             supply=number,
         )
     if supply.has_split and num_rows and not num_placed:
