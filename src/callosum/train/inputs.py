@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from callosum.core.finding import Presence
+from callosum.knowledge.vectors import CODES
 from callosum.objectives.objective import Need, Objective
 from callosum.objectives.views import key_codes
 from callosum.train.feed import Batch
-from callosum.knowledge.vectors import CODES
 from callosum.train.step import Inputs
 
 Texts = Callable[[list[str]], Sequence[Sequence[int]] | Tensor]
