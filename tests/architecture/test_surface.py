@@ -71,6 +71,7 @@ OPTIONS = {
         "--level",
         "--like",
         "--literal",
+        "--model",
         "--pool",
         "--where",
         "--without",

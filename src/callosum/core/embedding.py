@@ -66,7 +66,11 @@ class SpaceId:
         """
         if self != other:
             message = f"{here} holds vectors of {self.describe()}; {there} is of {other.describe()}."
-            raise SpaceMismatch(message, hint=f"Encode with {self.name!r}, or use an archive of {other.name!r}.")
+            hint = (
+                f"Encode with {self.name!r} (--model local-dir:FOLDER where it is not installed), "
+                f"or use an archive of {other.name!r}."
+            )
+            raise SpaceMismatch(message, hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from callosum.cli.options import ARCHIVE, COMPUTING, FILE, JSON
+from callosum.cli.options import ARCHIVE, COMPUTING, FILE, JSON, MODEL
 
 LEVELS = ("image", "file", "series", "study", "patient")
 POOLS = ("mean", "max", "attention")
@@ -26,6 +26,7 @@ POOLS = ("mean", "max", "attention")
 @click.option("--literal", is_flag=True, help="TEXT as it is: neither 'without' nor abbreviations are understood.")
 @click.option("--level", type=click.Choice(LEVELS), default="image", help="What a hit stands for; image by default.")
 @click.option("--pool", type=click.Choice(POOLS), default="max", help="What a group is ranked by; max: its best image.")
+@MODEL
 @COMPUTING
 @JSON
 def command(
@@ -40,6 +41,7 @@ def command(
     literal: bool,
     level: str,
     pool: str,
+    model: str | None,
     computing: dict[str, Any],
     as_json: bool,
 ) -> None:
@@ -66,7 +68,7 @@ def command(
     from callosum.core.pooling import Pooling
     from callosum.service.service import Query, Service
 
-    service = Service(archive, computing=computing)
+    service = Service(archive, model=model, computing=computing)
     query = Query(
         text=text,
         image=image,
