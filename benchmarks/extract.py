@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from callosum.core.finding import Presence, Temporality
 from callosum.core.report import Report
 from callosum.data.report import parse_report
 from callosum.evaluate.bootstrap import Interval, bootstrap
-from callosum.knowledge import assess, extract_report, extract_sentence, label
+from callosum.knowledge import assess, extract_report, extract_sentence, label, scheme_of
 
 ROOT = Path(__file__).parent.parent
 FEWEST = 20
@@ -129,15 +129,33 @@ def measure_placed(rows: list[Placed], name: str, target: float, *, num_samples:
     return table
 
 
-def read_labels(reports: list[Coded]) -> tuple[Bools, Bools]:
-    """Which classes of nih14 each report says are present, and which it doubts."""
-    present = np.zeros((len(reports), len(CLASSES)), bool)
-    doubted = np.zeros_like(present)
-    for n, report in enumerate(reports):
-        labels = label(extract_report(parse_report(report.text)), scheme="nih14")
-        present[n] = [labels[name] is Presence.PRESENT for name in CLASSES]
-        doubted[n] = [labels[name] is Presence.UNCERTAIN for name in CLASSES]
-    return present, doubted
+@dataclass(frozen=True, kw_only=True)
+class ReadLabels:
+    """Which classes of nih14 each report says are present, (N, K), and what it doubts.
+
+    Attributes:
+        present: As the scheme has it: what a doubt leans towards counts.
+        certain: What is present when every doubt is kept uncertain.
+        doubted: What is uncertain to the scheme.
+    """
+
+    present: Bools
+    certain: Bools
+    doubted: Bools
+
+
+def read_labels(reports: list[Coded]) -> ReadLabels:
+    """The labels of each report, with and without the scheme's policy on doubts that lean."""
+    scheme = scheme_of("nih14")
+    strict = replace(scheme, leaning=frozenset())
+    found = [extract_report(parse_report(report.text)) for report in reports]
+    by_policy = [[label(findings, scheme)[name] for name in CLASSES] for findings in found]
+    by_word = [[label(findings, strict)[name] for name in CLASSES] for findings in found]
+    return ReadLabels(
+        present=np.array([[presence is Presence.PRESENT for presence in row] for row in by_policy]),
+        certain=np.array([[presence is Presence.PRESENT for presence in row] for row in by_word]),
+        doubted=np.array([[presence is Presence.UNCERTAIN for presence in row] for row in by_policy]),
+    )
 
 
 def corrected_gold(reports: list[Coded]) -> tuple[Bools, Bools, Counter[str]]:
@@ -170,7 +188,8 @@ def measure_speed(reports: list[Coded], *, repeats: int) -> Figure:
 def measure_coded(reports: list[Coded], *, num_samples: int) -> tuple[list[Figure], dict[str, Any]]:
     """Per-finding scores on the reports with codes, and what the page shows of them."""
     gold = np.array([[name in report.gold for name in CLASSES] for report in reports])
-    present, doubted = read_labels(reports)
+    read = read_labels(reports)
+    present, doubted = read.present, read.doubted
     words = crossed(reports, gold, num_folds=5)
     enough = np.flatnonzero(gold.sum(0) >= FEWEST)
     tables: dict[str, list[Row]] = {}
@@ -181,16 +200,20 @@ def measure_coded(reports: list[Coded], *, num_samples: int) -> tuple[list[Figur
         tables[split] = _table(gold[rows], present[rows], words[rows], groups, averaged=enough, num_samples=num_samples)
         columns = np.ix_(rows, enough)
         ours = macro(gold[columns], present[columns], groups, num_samples=num_samples)
+        strict = macro(gold[columns], read.certain[columns], groups, num_samples=num_samples)
         theirs = macro(gold[columns], words[columns], groups, num_samples=num_samples)
         figures += [
             Figure(name=f"iu_macro_f1_{split}", value=ours.value, target=0.90 if split == "both" else None),
             Figure(name=f"iu_macro_f1_{split}_low", value=ours.low),
             Figure(name=f"iu_macro_f1_{split}_high", value=ours.high),
+            Figure(name=f"iu_macro_f1_{split}_all_doubts_uncertain", value=strict.value),
             Figure(name=f"iu_macro_f1_{split}_bag_of_words", value=theirs.value),
         ]
     right, counts, errors = corrected_gold(reports)
     fair = [ratios(right[counts[:, k], k], present[counts[:, k], k])[2] for k in enough]
-    definite = [ratios(gold[~doubted[:, k], k], present[~doubted[:, k], k])[2] for k in enough]
+    leaning = present & ~read.certain
+    clear = ~(doubted | leaning)
+    definite = [ratios(gold[clear[:, k], k], present[clear[:, k], k])[2] for k in enough]
     asked, said = of_training_rows(reports, gold)
     figures += [
         Figure(name="iu_macro_f1_gold_errors_corrected", value=float(np.mean(fair))),
@@ -200,9 +223,8 @@ def measure_coded(reports: list[Coded], *, num_samples: int) -> tuple[list[Figur
             value=float(np.nanmean([ratios(gold[asked, k], said[:, k])[2] for k in enough])),
         ),
     ]
-    doubts = {
-        name: (int((doubted & gold)[:, k].sum()), int((doubted & ~gold)[:, k].sum())) for k, name in enumerate(CLASSES)
-    }
+    kinds = (leaning & gold, leaning & ~gold, doubted & gold, doubted & ~gold)
+    doubts = {name: tuple(int(kind[:, k].sum()) for kind in kinds) for k, name in enumerate(CLASSES)}
     by_class = dict(zip([CLASSES[k] for k in enough], fair, strict=True))
     return figures, {"tables": tables, "errors": errors, "corrected": by_class, "doubts": doubts}
 

@@ -78,6 +78,7 @@ class Assertion:
         temporality: When.
         experiencer: Who.
         change: What became of it.
+        leans: Whether a doubt leans towards presence ("probable", "versus", "borderline"); only of what is uncertain.
         cues: `(start, end)` of the words that decided, in the sentence; none when nothing but the mention did.
     """
 
@@ -85,6 +86,7 @@ class Assertion:
     temporality: Temporality = Temporality.RECENT
     experiencer: Experiencer = Experiencer.PATIENT
     change: Change = Change.UNSTATED
+    leans: bool = False
     cues: tuple[tuple[int, int], ...] = ()
 
 
@@ -98,6 +100,7 @@ class Finding:
         temporality: When.
         experiencer: Who.
         change: What became of it.
+        leans: Whether a doubt leans towards presence ("probable", "versus", "borderline"); only of what is uncertain.
         site: Where, by the ontology's name; empty when the sentence does not say.
         laterality: On which side.
         span: `(start, end)` of the words that name it, in the text that was given.
@@ -112,6 +115,7 @@ class Finding:
     temporality: Temporality = Temporality.RECENT
     experiencer: Experiencer = Experiencer.PATIENT
     change: Change = Change.UNSTATED
+    leans: bool = False
     site: str = ""
     laterality: Laterality = Laterality.UNSTATED
     span: tuple[int, int]

@@ -66,11 +66,11 @@ class SplitConfig:
 
 
 def group_of(source: Source, by: GroupBy) -> str:
-    """What a picture is kept together with."""
-    if by is GroupBy.PATIENT and source.patient_id:
-        return f"patient:{source.patient_id}"
-    if by is not GroupBy.RECORD and source.study_id:
-        return f"study:{source.study_id}"
+    """What a picture is kept together with; spaces around an identifier do not count."""
+    if by is GroupBy.PATIENT and (patient := source.patient_id.strip()):
+        return f"patient:{patient}"
+    if by is not GroupBy.RECORD and (study := source.study_id.strip()):
+        return f"study:{study}"
     return f"record:{source.name}"
 
 

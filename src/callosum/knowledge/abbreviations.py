@@ -110,6 +110,15 @@ def abbreviations() -> dict[str, tuple[Sense, ...]]:
     return found
 
 
+@cache
+def plain_abbreviations() -> dict[str, str]:
+    """The abbreviations that mean one thing in any text, with what they mean; those of letters and spaces only."""
+    known = abbreviations()
+    found = {short: senses[0].expansion for short, senses in known.items() if len(senses) == 1 and senses[0].is_free}
+    signless = {short: meaning for short, meaning in found.items() if short.replace(" ", "").replace("-", "").isalnum()}
+    return {s: meaning for s, meaning in signless.items() if s.isupper() or s.upper() not in known}
+
+
 def expand(text: str, modality: str | None = None) -> Expanded:
     """Write out the abbreviations of a text.
 

@@ -9,25 +9,34 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from callosum.core.errors import UsageError
 from callosum.core.finding import Experiencer, Finding, Laterality, Presence, Temporality
 from callosum.core.report import SEARCHABLE, Report, SectionKind
 from callosum.knowledge.assertion import ReadSentence
 from callosum.knowledge.foreign import other_language, refuse_no_text, refuse_other_language, without_markup
-from callosum.knowledge.matcher import Mention, MentionFinder, PhraseMatcher
+from callosum.knowledge.labels import implied
+from callosum.knowledge.matcher import Mention, MentionFinder, PhraseMatcher, default_matcher
 from callosum.knowledge.ontology import Kind, Ontology, read_ontology
 from callosum.knowledge.places import Places
 
-_END = re.compile(r"[.!?]+(?=\s|\Z)|\n[^\S\n]*\n\s*")
+_END = re.compile(
+    r"(?:[.!]+|(?<=[^\s.,;:(?])\?[?!.]*(?!\s+(?i:yes|no|none|neg|negative|positive|present|absent)\b\s*(?:[.,;]|\Z)))"
+    r"(?=\s|\Z)|\n[^\S\n]*\n\s*"
+)
+"""A question mark with nothing before it asks ahead ("? effusion"); a question and its answer are one sentence."""
+_PARTED = re.compile(r"(?<=[a-z]{2})-[^\S\n]*\n[^\S\n]*(?=[a-z]{2})")
+"""Where the end of a line parts a word: "pneu-" and "mothorax"."""
 _LONGEST = 1000
 _KEPT = 10_000
 _PLACES = frozenset({Kind.SITE, Kind.MODALITY})
 _ASKED = frozenset({SectionKind.INDICATION, SectionKind.EXAM})
 _BEFORE = frozenset({SectionKind.HISTORY, SectionKind.COMPARISON})
+_ABSENT = Presence.ABSENT
 _OPPOSITE = {Presence.PRESENT: Presence.ABSENT, Presence.ABSENT: Presence.PRESENT}
 
 
@@ -41,7 +50,9 @@ class Extractor:
 
     def __init__(self, ontology: Ontology | None = None, finder: MentionFinder | None = None) -> None:
         self._ontology = read_ontology() if ontology is None else ontology
-        self._finder = PhraseMatcher(self._ontology) if finder is None else finder
+        if finder is None:
+            finder = default_matcher() if ontology is None else PhraseMatcher(ontology)
+        self._finder = finder
         self._kinds = {concept.name: concept.kind for concept in self._ontology}
         sites = Ontology(concept for concept in self._ontology if concept.kind is Kind.SITE)
         self._find_sites = lru_cache(_KEPT)(PhraseMatcher(sites).mentions)
@@ -80,12 +91,28 @@ class Extractor:
         """The findings of a sentence that starts and ends at these characters."""
         for first, after in _pieces(text, start, end):
             part = text[first:after]
-            mentions = self._finder.mentions(part)
+            mentions = self._mentions(part)
             things = [m for m in mentions if self._kinds.get(m.concept) not in _PLACES]
             if things:
                 sites = [m for m in mentions if self._kinds.get(m.concept) is Kind.SITE]
                 sites += [site for m in things for site in self._sites_within(part, m)]
                 yield from self._assess(part, first, things, sites)
+
+    def _mentions(self, part: str) -> list[Mention]:
+        """Where concepts are named, also by words that the end of a line parts."""
+        mentions = self._finder.mentions(part)
+        parted = [match.span() for match in _PARTED.finditer(part)]
+        if not parted:
+            return mentions
+        kept = [place for place in range(len(part)) if not any(start <= place < end for start, end in parted)]
+        joined = self._finder.mentions("".join(part[place] for place in kept))
+        placed = [
+            Mention(kept[m.start], kept[m.end - 1] + 1, m.concept, kept[m.anchor_start])
+            for m in joined
+            if any(kept[m.start] < start and end <= kept[m.end - 1] for start, end in parted)
+        ]
+        apart = [m for m in mentions if not any(m.start < other.end and other.start < m.end for other in placed)]
+        return sorted([*apart, *placed], key=lambda mention: mention.start)
 
     def _assess(self, part: str, offset: int, things: list[Mention], sites: list[Mention]) -> Iterator[Finding]:
         """What a sentence says of the concepts that it names."""
@@ -102,6 +129,7 @@ class Extractor:
                 temporality=said.temporality,
                 experiencer=said.experiencer,
                 change=said.change,
+                leans=said.leans,
                 site=site,
                 laterality=laterality,
                 span=(offset + mention.start, offset + mention.end),
@@ -188,15 +216,29 @@ def _in_section(finding: Finding, kind: SectionKind) -> Finding:
     return replace(finding, section=kind)
 
 
+class _Said(NamedTuple):
+    """What a section says of a concept at a place."""
+
+    section: SectionKind | None
+    presence: Presence
+    site: str
+    laterality: Laterality
+
+
+def _said(finding: Finding) -> _Said:
+    return _Said(finding.section, finding.presence, finding.site, finding.laterality)
+
+
 def _mark_conflicts(findings: list[Finding], ontology: Ontology) -> list[Finding]:
-    """Mark what another section contradicts."""
-    said: dict[str, set[tuple[SectionKind | None, Presence, str, Laterality]]] = defaultdict(set)
+    """Mark what another section contradicts, by the same concept or by what it denies without naming it."""
+    said: dict[str, set[_Said]] = defaultdict(set)
     for finding in findings:
         if _counts(finding):
-            said[finding.concept].add((finding.section, finding.presence, finding.site, finding.laterality))
+            said[finding.concept].add(_said(finding))
+    wrong = _conflicts(said, ontology)
     return [
         replace(finding, is_conflicting=True)
-        if _counts(finding) and _is_contradicted(finding, said[finding.concept], ontology)
+        if _counts(finding) and (finding.concept, _said(finding)) in wrong
         else finding
         for finding in findings
     ]
@@ -212,15 +254,32 @@ def _counts(finding: Finding) -> bool:
     )
 
 
-def _is_contradicted(
-    finding: Finding, said: Iterable[tuple[SectionKind | None, Presence, str, Laterality]], ontology: Ontology
-) -> bool:
-    return any(
-        section is not finding.section
-        and presence is _OPPOSITE[finding.presence]
-        and _same_side(finding.laterality, laterality)
-        and _same_site(finding.site, site, ontology)
-        for section, presence, site, laterality in said
+def _conflicts(said: Mapping[str, set[_Said]], ontology: Ontology) -> set[tuple[str, _Said]]:
+    """What is said of a concept that another section contradicts, or that denies what another section names.
+
+    A concept that the ontology does not have (another finder may name some) implies nothing.
+    """
+    known = [name for name in said if name in ontology]
+    wrong = set()
+    for concept, each in said.items():
+        for one in each:
+            against = [(concept, other) for other in each if _contradict(one, other, ontology)]
+            rules = implied(concept, one.presence, ontology) if concept in ontology else ()
+            for denied in (other for other, becomes in rules if becomes is _ABSENT):
+                denial = one._replace(presence=_ABSENT)
+                kinds = [(name, other) for name in known if ontology.is_a(name, denied) for other in said[name]]
+                against += [named for named in kinds if _contradict(denial, named[1], ontology)]
+            wrong |= {(concept, one), *against} if against else set()
+    return wrong
+
+
+def _contradict(one: _Said, other: _Said, ontology: Ontology) -> bool:
+    """Whether two sections say opposite things of one place."""
+    return (
+        one.section is not other.section
+        and one.presence is _OPPOSITE[other.presence]
+        and _same_side(one.laterality, other.laterality)
+        and _same_site(one.site, other.site, ontology)
     )
 
 

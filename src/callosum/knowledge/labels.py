@@ -6,6 +6,7 @@ What a finding says of a label:
   labeller holds.
 - A hypothetical mention ("evaluate for pneumonia") is uncertain; in what the requester wrote it says nothing.
 - What was there before, or is another person's, says nothing; what has resolved is absent.
+- A doubt that leans ("probable", "versus", "borderline") is uncertain, but present in schemes without a word for doubt.
 - A normal statement denies what it implies (`tables/implications.csv`): "the heart is normal in size" that it is large.
 """
 
@@ -80,16 +81,16 @@ def label(
     chosen = scheme_of(scheme) if isinstance(scheme, str) else scheme
     ontology = read_ontology() if ontology is None else ontology
     given = tuple(findings)
-    said = list(statements(given, ontology))
+    said = list(_statements(given, ontology))
     by_class: dict[str, list[Presence]] = {name: [] for name in chosen.classes}
-    for concept, presence in said:
+    for concept, presence, leans in said:
         for name in chosen.classes_of(concept, ontology):
-            by_class[name].append(presence)
+            by_class[name].append(Presence.PRESENT if leans and name in chosen.leaning else presence)
     labels = {name: aggregate(presences, aggregation) for name, presences in by_class.items()}
     if no_finding is None:
         no_finding = NoFinding.STATED if all(f.section is None for f in given) else NoFinding.UNLESS_FOUND
     if chosen.normal:
-        found = any(p in _SEEN and ontology.concept(c).kind in _ABNORMAL for c, p in said)
+        found = any(p in _SEEN and ontology.concept(c).kind in _ABNORMAL for c, p, _ in said)
         stated = bool(said) if no_finding is NoFinding.UNLESS_FOUND else labels[chosen.normal] is Presence.PRESENT
         labels[chosen.normal] = Presence.PRESENT if stated and not found else Presence.UNMENTIONED
     return labels
@@ -113,15 +114,26 @@ def statements(findings: Iterable[Finding], ontology: Ontology | None = None) ->
     Raises:
         NotFound: A finding whose concept the ontology does not have.
     """
-    ontology = read_ontology() if ontology is None else ontology
-    said = [(f.concept, presence) for f in findings if (presence := _now(f)) is not Presence.UNMENTIONED]
+    for concept, presence, _ in _statements(findings, read_ontology() if ontology is None else ontology):
+        yield concept, presence
+
+
+def _statements(findings: Iterable[Finding], ontology: Ontology) -> Iterator[tuple[str, Presence, bool]]:
+    """As `statements`, and whether a doubt leans towards presence; one that is implied does ("borderline size")."""
+    said = [(f.concept, presence, f.leans) for f in findings if (presence := _now(f)) is not Presence.UNMENTIONED]
     yield from said
-    for concept, presence in dict.fromkeys(said):
-        for rule in ontology.implications:
-            if presence is rule.presence and _fires(concept, rule.concept, presence, ontology):
-                others = {p for c, p in said if ontology.is_a(c, rule.other)}
-                if not others & set(_SEEN) or rule.becomes in _SEEN:
-                    yield rule.other, rule.becomes
+    for concept, presence in dict.fromkeys((concept, presence) for concept, presence, _ in said):
+        for other, becomes in implied(concept, presence, ontology):
+            others = {p for c, p, _ in said if ontology.is_a(c, other)}
+            if not others & set(_SEEN) or becomes in _SEEN:
+                yield other, becomes, becomes is Presence.UNCERTAIN
+
+
+def implied(concept: str, presence: Presence, ontology: Ontology) -> Iterator[Statement]:
+    """What a presence of a concept says of others (`tables/implications.csv`): `(concept, presence)`."""
+    for rule in ontology.implications:
+        if presence is rule.presence and _fires(concept, rule.concept, presence, ontology):
+            yield rule.other, rule.becomes
 
 
 def _now(finding: Finding) -> Presence:

@@ -3,24 +3,29 @@
 Words are compared in a canonical form (`words`), along a tree of the words of all phrases, so that a text is read
 once however many phrases there are. Of two readings of the same words the one with more words counts: a "thyroid
 nodule" is not a nodule of the lung, and a mask ("mass effect") hides what it covers. Two concepts may share a word,
-as they do in "heart size and mediastinal contours are normal".
+as they do in "heart size and mediastinal contours are normal". A colon after the first words of a phrase with a gap
+is read as "is" ("Heart: enlarged"), and an abbreviation that means one thing only as its words.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from threading import Lock
 from typing import Protocol, runtime_checkable
 
+from callosum.knowledge.abbreviations import plain_abbreviations
 from callosum.knowledge.ontology import Kind, Ontology, read_ontology
-from callosum.knowledge.phrases import Gap, expand
-from callosum.knowledge.words import PLACEHOLDER, Canon, Token, tokenize
+from callosum.knowledge.phrases import WHOLE, Gap, Sequence, beginnings, expand, split_words
+from callosum.knowledge.words import COLON, PLACEHOLDER, Canon, Shorthand, Token, tokenize
 
 _MASK = ""
+_MOST_WHOLE = 12
 _BARRIERS = frozenset(
     "but however although though while whereas which who with without within there normal clear unremarkable except "
-    "because due secondary".split()
+    "because due secondary :".split()
 )
 """Words that no gap of a phrase reaches over: what follows is said of something else."""
 
@@ -64,8 +69,8 @@ class _Node:
 
     def __init__(self) -> None:
         self.next: dict[str, _Node] = {}
-        self.gaps: dict[int, _Node] = {}
-        self.concepts: list[str] = []
+        self.gaps: dict[int, _Node] | None = None
+        self.concepts: tuple[str, ...] = ()
         self.is_place = False
 
 
@@ -75,18 +80,25 @@ class _Reading:
 
     words: tuple[int, ...]
     after_gap: int
-    concepts: list[str]
+    concepts: tuple[str, ...]
     is_place: bool
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """The words that its meaning hangs on: its last, and where it has a gap, its first."""
+        return (self.words[0], self.words[-1]) if self.after_gap else self.words[-1:]
 
     def hides(self, other: _Reading) -> bool:
         """Whether the other is only a part of this one, or is masked by it."""
         if self is other:
             return False
+        if self.words[-1] < other.words[0] or other.words[-1] < self.words[0]:
+            return False
         mine, its = set(self.words), set(other.words)
         if its < mine:
             return True
         if self.concepts[0] == _MASK:
-            return its == mine or other.words[-1] in mine
+            return its == mine or (not mine < its and not mine.isdisjoint(other.heads))
         if other.concepts[0] == _MASK or not (mine & its):
             return False
         alike = not self.after_gap and not other.after_gap and self.is_place == other.is_place
@@ -108,23 +120,68 @@ class PhraseMatcher:
         self._places = frozenset(self.ontology.of_kind(Kind.SITE))
         self._root = _Node()
         self._canon = Canon()
+        self._shorthand = Shorthand(plain_abbreviations())
+        self._whole: dict[tuple[str, ...], str] = {}
+        self._waiting: dict[str, list[tuple[str, str]]] = {}
+        self._spelled: dict[tuple[str, str], dict[str, list[Sequence]]] = {}
+        self._turn = Lock()
         for mask in self.ontology.masks:
-            self._add(mask, _MASK)
+            self._announce(mask, _MASK)
         for concept in self.ontology:
             for phrase in concept.phrases:
-                self._add(phrase, concept.name)
+                self._announce(phrase, concept.name)
         self._canon.close()
+        if self.ontology is not read_ontology():  # a mistake in a table of one's own is told at once
+            for key in list(self._waiting):
+                self._grow(key)
 
-    def _add(self, phrase: str, concept: str) -> None:
-        for sequence in expand(phrase):
-            node = self._root
+    def _announce(self, phrase: str, concept: str) -> None:
+        """Note which words a phrase begins with; it is spelled out when a text has one of them."""
+        if phrase.startswith(WHOLE):
+            for sequence in expand(phrase):
+                words = tuple(self._canon.learn(item) for item in sequence[1:] if isinstance(item, str))
+                self._whole[words] = concept
+            return
+        for word in split_words(phrase):
+            self._canon.learn(word)
+        starts = beginnings(phrase) or {str(sequence[0]) for sequence in expand(phrase)}
+        for key in dict.fromkeys(map(self._canon.learn, starts)):
+            self._waiting.setdefault(key, []).append((phrase, concept))
+
+    def _grow(self, key: str) -> None:
+        """Spell out all phrases that begin with a word, as one new branch of the tree."""
+        with self._turn:
+            branch = _Node()
+            for named in self._waiting.get(key, ()):
+                self._add(branch, self._sequences(named).pop(key, []), named[1])
+            if self._waiting.pop(key, None):
+                self._root.next[key] = branch
+
+    def _sequences(self, named: tuple[str, str]) -> dict[str, list[Sequence]]:
+        """What a phrase of a concept stands for, by the first word, which is left out; each is taken once."""
+        if named not in self._spelled:
+            self._spelled[named] = defaultdict(list)
+            for sequence in expand(named[0]):
+                self._spelled[named][self._canon.learn(str(sequence[0]))].append(sequence[1:])
+        return self._spelled[named]
+
+    def _add(self, branch: _Node, sequences: list[Sequence], concept: str) -> None:
+        for sequence in sequences:
+            node = branch
             for item in sequence:
                 if isinstance(item, Gap):
-                    node = node.gaps.setdefault(item.words, _Node())
+                    node.gaps = node.gaps or {}
+                    following = node.gaps.get(item.words)
+                    if following is None:
+                        following = node.gaps[item.words] = _Node()
                 else:
-                    node = node.next.setdefault(self._canon.learn(item), _Node())
+                    key = self._canon.learn(item)
+                    following = node.next.get(key)
+                    if following is None:
+                        following = node.next[key] = _Node()
+                node = following
             if not any(self._is_kind(other, concept) for other in node.concepts):
-                node.concepts = [*(other for other in node.concepts if not self._is_kind(concept, other)), concept]
+                node.concepts = (*(other for other in node.concepts if not self._is_kind(concept, other)), concept)
                 node.is_place = concept in self._places
 
     def _is_kind(self, concept: str, other: str) -> bool:
@@ -132,9 +189,16 @@ class PhraseMatcher:
 
     def mentions(self, text: str) -> list[Mention]:
         """Every mention of a concept, in the order of the text; empty when there is none."""
-        tokens = tokenize(text, self._canon)
+        tokens = self._shorthand.written_out(tokenize(text, self._canon))
+        if len(tokens) <= _MOST_WHOLE and (whole := self._said_as_a_whole(tokens)):
+            return [whole]
         readings: list[_Reading] = []
-        first = self._root.next
+        first, waiting = self._root.next, self._waiting
+        keys = [*[token.word for token in tokens], *[token.capitals for token in tokens]]
+        if not waiting.keys().isdisjoint(keys):
+            for key in keys:
+                if key in waiting:
+                    self._grow(key)
         for at, token in enumerate(tokens):
             if token.word in first or token.capitals in first:
                 self._walk(tokens, at, self._root, (), 0, readings)
@@ -149,6 +213,15 @@ class PhraseMatcher:
                 if concept != _MASK:
                     found[start, end, concept] = Mention(start, end, concept, anchor)
         return sorted(found.values())
+
+    def _said_as_a_whole(self, tokens: list[Token]) -> Mention | None:
+        """What the text says when nothing else stands in it, a heading and marks apart: "Impression: normal."."""
+        words = tuple([token.word for token in tokens if token.word and token.word != COLON])
+        concept = self._whole.get(words)
+        if concept is None:
+            return None
+        spoken = [token for token in tokens if token.word]
+        return Mention(spoken[0].start, spoken[-1].end, concept, spoken[0].start)
 
     def _best(self, readings: list[_Reading]) -> list[_Reading]:
         """Those that no mask covers, no longer one holds, and no more special one shares words with."""
@@ -188,10 +261,13 @@ class PhraseMatcher:
             longer = (*words, at)
             if following.concepts:
                 readings.append(_Reading(longer, after_gap, following.concepts, following.is_place))
-            if following.next:
-                self._walk(tokens, at + 1, following, longer, after_gap, readings)
-            for num_words, beyond in following.gaps.items():
-                self._leap(tokens, range(at + 1, min(at + num_words + 2, len(tokens))), beyond, longer, readings)
+            if following.next and at + 1 < len(tokens):
+                beside = tokens[at + 1]
+                if beside.word in following.next or beside.capitals in following.next or beside.word == PLACEHOLDER:
+                    self._walk(tokens, at + 1, following, longer, after_gap, readings)
+            for num_words, beyond in following.gaps.items() if following.gaps else ():
+                first = at + 2 if at + 1 < len(tokens) and tokens[at + 1].word == COLON else at + 1
+                self._leap(tokens, range(first, min(first + num_words + 1, len(tokens))), beyond, longer, readings)
 
     def _leap(
         self, tokens: list[Token], reach: range, node: _Node, words: tuple[int, ...], readings: list[_Reading]
@@ -221,10 +297,15 @@ def _clusters(readings: list[_Reading]) -> Iterator[list[_Reading]]:
     yield near
 
 
-@cache
+@lru_cache(maxsize=4)
+def matcher_of(ontology: Ontology) -> PhraseMatcher:
+    """The matcher of an ontology; made once, for it takes a while."""
+    return PhraseMatcher(ontology)
+
+
 def default_matcher() -> PhraseMatcher:
     """The matcher of the ontology that comes with this package; made once."""
-    return PhraseMatcher()
+    return matcher_of(read_ontology())
 
 
 def find_mentions(text: str) -> list[Mention]:

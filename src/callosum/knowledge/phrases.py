@@ -6,6 +6,7 @@
     heart .. enlarged           up to three words between; `..5` up to five; never over a comma, a stop or a "but"
     CM                          a word in capitals is found in capitals only
     # cm                        any number
+    ^ normal                    nothing else stands in the sentence
 
 A phrase is spelled out into all its sequences, so keep the alternatives few.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 from callosum.core.errors import InputError
 
+WHOLE = "^"
 _GAP_WORDS = 3
 _MOST_SEQUENCES = 5000
 _PARTS = re.compile(r"[()\[\]|]|\.\.\d*|[^\s()\[\]|]+")
@@ -50,6 +52,32 @@ def expand(phrase: str) -> list[Sequence]:
     return sequences
 
 
+def beginnings(phrase: str) -> frozenset[str]:
+    """The words that its sequences begin with, without spelling them out."""
+    return frozenset(_beginnings(_PARTS.findall(phrase), 0)[0])
+
+
+def _beginnings(parts: list[str], at: int) -> tuple[set[str], bool, int]:
+    """First words of what the parts from here to a closing bracket stand for, whether it may be none, and its end."""
+    found: set[str] = set()
+    may_be_none, is_first = False, True
+    while at < len(parts) and parts[at] not in ")]":
+        part = parts[at]
+        at += 1
+        if part == "|":
+            may_be_none, is_first = may_be_none or is_first, True
+        elif part in _CLOSES:
+            inner, is_empty, end = _beginnings(parts, at)
+            at = end + 1
+            if is_first:
+                found |= inner
+                is_first = is_empty or part == "["
+        elif is_first and (words := split_words(part)):
+            found.add(words[0])
+            is_first = False
+    return found, may_be_none or is_first, at
+
+
 def _alternatives(phrase: str, parts: list[str], at: int) -> tuple[list[Sequence], int]:
     """What the parts from here to a closing bracket stand for, and where that is."""
     found: list[Sequence] = []
@@ -67,6 +95,8 @@ def _alternatives(phrase: str, parts: list[str], at: int) -> tuple[list[Sequence
                 raise _refusal(phrase, f"{part} should be closed")
             at += 1
             options = [*options, ()] if part == "[" else options
+        elif part == WHOLE:
+            options = [(WHOLE,)]
         elif part.startswith(".."):
             options = [(Gap(int(part[2:] or _GAP_WORDS)),)]
         else:

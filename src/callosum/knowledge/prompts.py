@@ -13,16 +13,15 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TypeVar
 
 from callosum.core.errors import NotFound, UsageError
 from callosum.core.finding import Presence
 from callosum.knowledge.grammar import Number, verb
-from callosum.knowledge.matcher import PhraseMatcher
+from callosum.knowledge.matcher import matcher_of
 from callosum.knowledge.modality import Modality, modalities, modality_of
 from callosum.knowledge.ontology import Concept, Kind, Ontology, read_ontology
-from callosum.knowledge.schemes import Role, Scheme, scheme_of
+from callosum.knowledge.schemes import Role, Scheme, read_schemes, scheme_of
 from callosum.knowledge.wording import Wording, in_words, wording, written
 
 _T = TypeVar("_T")
@@ -94,7 +93,8 @@ def prompt_set(
         ontology: Concepts; those that come with this package when None.
 
     Raises:
-        UsageError: the name is empty, the limit is less than one, or the modality or scheme is not known.
+        UsageError: the name is empty or that of a scheme, the limit is less than one, or the modality or scheme is not
+            known.
         NotFound: the scheme has no such class.
     """
     cleaned = _cleaned(name)
@@ -105,6 +105,9 @@ def prompt_set(
     chosen = scheme_of(scheme) if scheme else None
     kind = modality_of(modality or _images_of(scheme))
     maker = _Maker(kind=kind, limit=limit, seed=seed, ontology=known)
+    if (whole := read_schemes().get(name)) is not None and maker.is_unknown(cleaned):
+        message = f"Prompts are made for a class; {name} is a scheme of {len(whole.classes)} classes."
+        raise UsageError(message, hint=f"Choose a class of scheme {name}: {', '.join(whole.classes)}.")
     return replace(maker.make(cleaned) if chosen is None else maker.of_scheme(cleaned, chosen), name=name)
 
 
@@ -172,11 +175,15 @@ class _Maker:
             return self.make(name[denied.end() :]).opposite(name)
         return self._healthy(name) if _HEALTHY.match(flat) else self._unknown(name)
 
+    def is_unknown(self, name: str) -> bool:
+        """Whether the ontology has no words for a class."""
+        return self._concept(name.casefold()) is None
+
     def _concept(self, flat: str) -> Concept | None:
         """The concept of that name, or the one whose words are the whole of it."""
         if flat in self.ontology:
             return self.ontology.concept(flat)
-        for mention in _matcher(self.ontology).mentions(flat):
+        for mention in matcher_of(self.ontology).mentions(flat):
             if (mention.start, mention.end) == (0, len(flat)):
                 return self.ontology.concept(mention.concept)
         return None
@@ -256,8 +263,3 @@ class _Maker:
         first, *others = dict.fromkeys(sentences)
         others.sort(key=lambda each: hashlib.sha256(f"{self.seed}\0{each}".encode()).digest())
         return (first, *others[: self.limit - 1])
-
-
-@lru_cache(maxsize=2)
-def _matcher(ontology: Ontology) -> PhraseMatcher:
-    return PhraseMatcher(ontology)

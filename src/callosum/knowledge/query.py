@@ -43,6 +43,8 @@ _LEAVING_OUT = re.compile(r"(?<!\S)(?:-(?=[^\W\d_]|\")|(?i:minus|sans|except(?: 
 _TOKENS = re.compile(r"(?<!\S)-(?=[^\W\d_])|[^\s,;:.!?()]+(?:\.\d[^\s,;:!?()]*)*|[,;:.!?()]")
 _MARKS = frozenset(",;:.!?()-–—")
 _JOINTS = _MARKS | frozenset("and or nor but with w/ plus however although though while".split())
+_CLOSING = frozenset(";:.!?") | frozenset({"but", "however", "although", "though", "while"})
+"""What ends an "except"."""
 _SPOKEN = dict.fromkeys(("but", "however", "although", "though", "while", "nor"), "and")
 _FILLERS = frozenset(
     "a an the there is are was were be been being do does did has have had any some evidence sign signs of for to in "
@@ -221,11 +223,15 @@ class _Reading:
             token.is_denied |= _overlaps(token, [(start, end)])
 
     def _left_out(self) -> list[tuple[int, int]]:
-        """Deny what stands behind a sign that leaves out, up to the next joint; where these signs are."""
+        """Deny what stands behind a sign that leaves out, up to the next joint; where these signs are.
+
+        An "except" leaves out all to its end: "except those with a chest tube", "except edema and effusion".
+        """
         signs = [m.span() for m in _LEAVING_OUT.finditer(self._text)]
         for start, end in signs:
             behind = [token for token in self._tokens if token.start >= end]
-            joint = next((token.start for token in behind if token.is_joint), len(self._text))
+            ends = _CLOSING if self._text[start:end].casefold().startswith("except") else _JOINTS
+            joint = next((t.start for t in behind if t.is_joint and t.text.casefold() in ends), len(self._text))
             self._deny(end, joint if self._text[start] != "-" or not behind else behind[0].end)
         return signs
 

@@ -13,11 +13,12 @@ import math
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from threading import Lock
+from typing import Any, NamedTuple
 
 from callosum.core.errors import InputError, NotFound
 from callosum.knowledge.matcher import Mention
@@ -165,23 +166,32 @@ def _prefix(trigrams: frozenset[str], rank: dict[str, int], threshold: float) ->
 
 
 class UmlsIndex:
-    """Finds concepts of UMLS in texts; a `MentionFinder` whose concepts are CUIs.
+    """Finds concepts of UMLS in texts; a `MentionFinder` whose concepts are CUIs, for any number of threads.
+
+    Labels and conditions are about concepts of an ontology and know no CUI: give `names` where findings are to be
+    labelled.
 
     Args:
         index: What `build_umls_index` wrote.
         config: How words are looked up.
+        names: Concepts of an ontology by CUI ("C0032326": "pneumothorax"). Mentions have these names, and what has
+            none is no mention; when None, mentions have CUIs.
 
     Raises:
         NotFound: There is no such file.
         InputError: It is no index of this version, or was built for a higher threshold.
     """
 
-    def __init__(self, index: Path, config: UmlsConfig | None = None) -> None:
+    def __init__(
+        self, index: Path, config: UmlsConfig | None = None, *, names: Mapping[str, str] | None = None
+    ) -> None:
         self.config = UmlsConfig() if config is None else config
         if not index.is_file():
             message = "There is no UMLS index of that name."
             raise NotFound(message, hint="Make one with `build_umls_index`.")
-        self._base = sqlite3.connect(f"{index.resolve().as_uri()}?mode=ro", uri=True)
+        self._names = names
+        self._base = sqlite3.connect(f"{index.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        self._turn = Lock()
         try:
             meta = dict(self._base.execute("SELECT key, value FROM meta"))
             self._rank: dict[str, int] = dict(self._base.execute("SELECT trigram, rank FROM trigram"))
@@ -214,9 +224,18 @@ class UmlsIndex:
             if taken.isdisjoint(range(first, last + 1)):
                 taken.update(range(first, last + 1))
                 start, end = words[first][1], words[last][2]
-                best = sorted({match.cui for match in matches if match.score == score})
-                mentions += [Mention(start, end, cui, start) for cui in best]
+                best = {self._name(match.cui) for match in matches if match.score == score}
+                mentions += [Mention(start, end, name, start) for name in sorted(best) if name]
         return sorted(mentions)
+
+    def _name(self, cui: str) -> str:
+        """What a concept is called in a mention; empty when it should be none."""
+        return cui if self._names is None else self._names.get(cui, "")
+
+    def _ask(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """All rows of an answer; one thread at a time."""
+        with self._turn:
+            return self._base.execute(query, values).fetchall()
 
     def lookup(self, words: str) -> tuple[UmlsMatch, ...]:
         """The terms that words are like, the most alike first; only of the semantic types that count."""
@@ -235,7 +254,7 @@ class UmlsIndex:
         marks = ",".join("?" * len(prefix))
         query = f"SELECT DISTINCT id, text FROM prefix JOIN term ON term.id = prefix.term WHERE trigram IN ({marks})"
         matches = []
-        for term, text in self._base.execute(query, prefix):
+        for term, text in self._ask(query, prefix):
             others = _trigrams(text)
             score = len(trigrams & others) / len(trigrams | others)
             if score >= self.config.threshold:
@@ -243,13 +262,13 @@ class UmlsIndex:
         return sorted(matches, key=lambda match: (-match.score, match.term, match.cui))
 
     def _concepts(self, term: int) -> list[str]:
-        found = [cui for (cui,) in self._base.execute("SELECT cui FROM term_concept WHERE term = ?", (term,))]
+        found = [cui for (cui,) in self._ask("SELECT cui FROM term_concept WHERE term = ?", (term,))]
         wanted = self.config.semantic_types
         return [cui for cui in found if not wanted or wanted & self.semantic_types(cui)]
 
     def semantic_types(self, cui: str) -> frozenset[str]:
         """The TUIs of a concept."""
-        rows = self._base.execute("SELECT tui FROM semantic_type WHERE cui = ?", (cui,))
+        rows = self._ask("SELECT tui FROM semantic_type WHERE cui = ?", (cui,))
         return frozenset(tui for (tui,) in rows)
 
     def concept(self, cui: str) -> Concept:
@@ -258,10 +277,10 @@ class UmlsIndex:
         Raises:
             NotFound: The index does not have it.
         """
-        row = self._base.execute("SELECT name FROM concept WHERE cui = ?", (cui,)).fetchone()
-        if row is None:
+        named = self._ask("SELECT name FROM concept WHERE cui = ?", (cui,))
+        if not named:
             message = "The UMLS index has no concept of that CUI."
             raise NotFound(message, hint="It may be suppressed, or in no English source of the subset.")
-        parents = self._base.execute("SELECT parent FROM parent WHERE cui = ? ORDER BY parent", (cui,))
+        parents = self._ask("SELECT parent FROM parent WHERE cui = ? ORDER BY parent", (cui,))
         above = tuple(parent for (parent,) in parents)
-        return Concept(name=cui, parents=above, codes=(f"UMLS:{cui}",), phrases=(str(row[0]),))
+        return Concept(name=cui, parents=above, codes=(f"UMLS:{cui}",), phrases=(str(named[0][0]),))

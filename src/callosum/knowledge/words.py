@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import NamedTuple
 
 PLACEHOLDER = "\0"
 """Stands for a word that de-identification took away: a phrase is found across it."""
 NUMBER = "#"
+COLON = ":"
+"""The one mark that a phrase may hold: "heart: enlarged" is said as "the heart is enlarged" is."""
 _PARTS = re.compile(
     r"(?P<gone>\[\*\*.*?\*\*\]|\bX{3,}\b|_{2,})"
     r"|(?P<number>\d+(?:[.,]\d+)*(?![^\W\d_]))"
@@ -46,12 +49,16 @@ _MOST_KEPT = 200_000
 
 
 class Token(NamedTuple):
-    """A word, number, removed word or mark of a text; the word of a mark is empty."""
+    """A word, number, removed word or mark of a text; the word of a mark other than a colon is empty."""
 
     word: str
     capitals: str
     start: int
     end: int
+
+
+def _key(word: str) -> str:
+    return f"={word}" if len(word) > 1 and word.isupper() else canonical(word)
 
 
 def canonical(word: str) -> str:
@@ -96,15 +103,17 @@ class Canon:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[str, str]] = {}
+        self._learnt: dict[str, str] = {}
         self._lexicon: set[str] = set()
         self._slips: dict[str, set[str]] = {}
 
     def learn(self, word: str) -> str:
         """The key of a word of the lexicon: its canonical form, or itself when it stands in capitals."""
-        if len(word) > 1 and word.isupper():
-            return f"={word}"
-        key = canonical(word)
-        self._lexicon.add(key)
+        key = self._learnt.get(word)
+        if key is None:
+            key = self._learnt[word] = _key(word)
+            if not key.startswith("="):
+                self._lexicon.add(key)
         return key
 
     def close(self) -> None:
@@ -130,6 +139,48 @@ class Canon:
             return word
         near = {other for slip in _shortened(word) for other in self._slips.get(slip, ()) if _is_slip(word, other)}
         return near.pop() if len(near) == 1 else word
+
+
+class Shorthand:
+    """Abbreviations that can mean one thing only, put in place of which the words of that thing are looked up.
+
+    Args:
+        meanings: What each stands for. One in small letters is meant in any case, another only as it is written.
+    """
+
+    def __init__(self, meanings: Mapping[str, str]) -> None:
+        self._starting: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+        for short, meaning in meanings.items():
+            first, *rest = (_key(word) for word in short.replace("-", " ").split())
+            words = tuple(canonical(word) for word in re.findall(r"[^\W_]+", meaning))
+            self._starting.setdefault(first, []).append((tuple(rest), words))
+        for same in self._starting.values():
+            same.sort(key=lambda pair: len(pair[0]), reverse=True)
+
+    def written_out(self, tokens: list[Token]) -> list[Token]:
+        """The tokens with the words of each abbreviation in its place, all of them where it stands."""
+        starting = self._starting
+        if starting.keys().isdisjoint([t.word for t in tokens]) and starting.keys().isdisjoint(
+            [t.capitals for t in tokens]
+        ):
+            return tokens
+        made: list[Token] = []
+        at = 0
+        while at < len(tokens):
+            num_tokens, words = self._read(tokens, at)
+            start, end = tokens[at].start, tokens[at + num_tokens - 1].end
+            made += [Token(word, "", start, end) for word in words] or [tokens[at]]
+            at += num_tokens
+        return made
+
+    def _read(self, tokens: list[Token], at: int) -> tuple[int, tuple[str, ...]]:
+        """How many tokens from here are an abbreviation, and its words; 1 and none when they are not."""
+        for key in (tokens[at].capitals, tokens[at].word):
+            for rest, words in self._starting.get(key, ()):
+                after = tokens[at + 1 : at + 1 + len(rest)]
+                if len(after) == len(rest) and all(k in (t.word, t.capitals) for k, t in zip(rest, after, strict=True)):
+                    return 1 + len(rest), words
+        return 1, ()
 
 
 def _shortened(word: str) -> set[str]:
@@ -163,5 +214,5 @@ def tokenize(text: str, canon: Canon) -> list[Token]:
         elif kind == "gone":
             tokens.append(Token(PLACEHOLDER, "", start, end))
         else:
-            tokens.append(Token("", "", start, end))
+            tokens.append(Token(COLON if part.group() == COLON else "", "", start, end))
     return tokens

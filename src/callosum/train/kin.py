@@ -27,7 +27,7 @@ def kin(scheme: str) -> dict[str, frozenset[str]]:
         NotFound: there is no such scheme.
     """
     chosen, ontology = scheme_of(scheme), read_ontology()
-    first = {name: concept for concept, name in reversed(list(chosen.roots.items())) if name}
+    first = {name: concept for concept, name in reversed(list(chosen.roots.items()))}
     found: dict[str, set[str]] = {}
     for name in chosen.classes:
         for concept in with_ancestors([first[name]], ontology):

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from callosum.core.errors import UsageError
-from callosum.knowledge.abbreviations import Expanded, abbreviations, expand
+from callosum.knowledge.abbreviations import Expanded, abbreviations, expand, plain_abbreviations
 from callosum.knowledge.modality import modalities, modality_of
 
 
@@ -99,3 +99,12 @@ def test_long_texts_take_time_in_proportion() -> None:
     begun = time.perf_counter()
     assert expand("pt s/p CABG w/ mild PTX and LAD. " * 6000).text.count("pneumothorax") == 6000
     assert time.perf_counter() - begun < 15
+
+
+def test_plain_abbreviations_mean_one_thing_in_any_text() -> None:
+    plain = plain_abbreviations()
+    assert plain["ngt"] == "nasogastric tube"
+    assert plain["CP process"] == "cardiopulmonary process"
+    for short in ("PE", "CA", "ca", "PPM", "AP", "s/p", "TLC"):
+        assert short in abbreviations()
+        assert short not in plain

@@ -63,6 +63,20 @@ def test_a_catheter_whose_tip_is_not_seen_is_there() -> None:
     assert say("The catheter is not seen.", "catheter").presence is Presence.ABSENT
 
 
+def test_a_habit_or_an_allergy_is_a_standing_fact_whose_words_are_no_cue() -> None:
+    said = say("Denies heavy alcohol use.", "heavy alcohol use")
+    assert (said.presence, said.temporality) == (Presence.ABSENT, Temporality.HISTORICAL)
+    assert said.cues == ((0, 6),)
+    assert say("Smoke-free home, rash.", "rash").temporality is Temporality.RECENT
+
+
+def test_a_doubt_leans_only_when_nothing_doubts_outright() -> None:
+    assert say("Probable hematoma.", "hematoma").leans
+    assert not say("Possible hematoma versus abscess.", "hematoma").leans
+    assert not say("No probable hematoma.", "hematoma").leans
+    assert not say("Evaluate for probable hematoma.", "hematoma").leans
+
+
 @pytest.mark.parametrize("place", [(-1, 2), (3, 3), (0, 99), (5, 2)])
 def test_a_place_outside_the_sentence_is_refused(place: tuple[int, int]) -> None:
     with pytest.raises(UsageError, match="start < end"):

@@ -1,8 +1,8 @@
 """What sentences say of concepts whose places are known; one sentence a line, by phenomenon.
 
 `[concept|x]` marks a concept and what is said of it: p present, a absent, u uncertain, h historical, q in question
-(hypothetical), o somebody else's, n new, w worsened, s stable, i improved, r resolved. None of these sentences is in a
-data pack.
+(hypothetical), l uncertain but leaning towards presence, o somebody else's, n new, w worsened, s stable, i improved,
+r resolved. None of these sentences is in a data pack.
 """
 
 import re
@@ -144,18 +144,18 @@ SENTENCES = {
         ?[pneumonia|u]
         [Mass|u]?
         Questionable [rib fracture|u].
-        [Infarct|u] versus [tumor|u].
-        [Edema|u] vs. [infection|u] at both bases.
+        [Infarct|l] versus [tumor|l].
+        [Edema|l] vs. [infection|l] at both bases.
         Differential includes [sarcoidosis|u], [lymphoma|u] and [tuberculosis|u].
         [Hemorrhage|u] is in the differential.
         Consider [pneumonia|u].
         [Pneumonia|u] should be considered.
         Findings suggest [congestive failure|u].
-        [Cardiomegaly|u] is borderline.
+        [Cardiomegaly|l] is borderline.
         Favor [scarring|u] over malignancy.
         Felt to represent [vessel on end|u].
         [Pleural plaque|u]: possible.
-        [Nodule|p], probably [granuloma|u].
+        [Nodule|p], probably [granuloma|l].
         [Thickening|p] likely related to prior infection, less likely [tumor|u].
         Equivocal [infiltrate|u].
         [Retrocardiac opacity|u] is not well evaluated.
@@ -348,7 +348,7 @@ SENTENCES = {
         ? [effusion|u]
         [Effusion|u] ?
         poss [pneumonia|u]
-        prob [atelectasis|u]
+        prob [atelectasis|l]
         No [fracture|a] or [dislocation|a]. Soft tissue [swelling|p].
         Interval placement of [chest tube|p].
         No [tube|a] or [line|a] is present.
@@ -370,6 +370,119 @@ SENTENCES = {
         If [symptoms|q] persist, obtain CT.
         Should be followed to exclude [malignancy|q].
         Followup to ensure resolution of [pneumonia|p].
+    """,
+    "negative for": """
+        The margins are negative for [tumor|a].
+        Sputum was negative for [tuberculosis|a].
+        The abdomen remains negative for [free air|a].
+        The scan is negative for [hemorrhage|a], [mass|a], or [infarct|a].
+    """,
+    "obtained to evaluate": """
+        CT was obtained to evaluate for [abscess|q].
+        Ultrasound performed to assess for [thrombus|q] or [cyst|q].
+        Radiograph to evaluate for the presence of [foreign body|q].
+    """,
+    "question marks": """
+        ? [abscess|u]
+        LLL opacity, ? [infection|u].
+        [Opacity|p] ? [tumor|u]
+        [Fracture|a]? No.
+        [Fracture|p]? Yes.
+        [Hernia|p]? Yes, small.
+        [Effusion|u]?
+    """,
+    "alternatives": """
+        Either [scarring|u] or [tumor|u].
+        [Nodule|p] in either lung.
+        No [nodule|a] in either lung.
+        [Bronchitis|l] and/or [pneumonia|l] at the bases.
+        No [mass|a] and/or [adenopathy|a].
+        [Hemorrhage|u] or [infarct|u] may produce such a pattern.
+        Most consistent with [hemangioma|u].
+        Findings are consistent with [hemangioma|p].
+    """,
+    "doubt after a denial": """
+        [Abscess|u] is unlikely but not excluded.
+        [Dissection|u] is felt unlikely, but cannot be completely excluded.
+        No large [hematoma|u], but a tiny one cannot be excluded.
+        No definite [fracture|u], although it cannot be entirely excluded.
+        No [effusion|a], but [pneumonia|u] cannot be excluded.
+    """,
+    "denied change": """
+        No evidence that the [hematoma|s] has enlarged.
+        No indication that the [nodule|s] has grown or progressed.
+        No evidence that there is a [fracture|a].
+        Lack of growth of the [nodule|s].
+        Absence of significant change in the [lesion|s].
+        The [edema|s] has not changed.
+        The [edema|s] has not appreciably changed.
+    """,
+    "nobody as subject": """
+        Neither kidney contains a [stone|a].
+        None of the images show [fracture|a].
+        Zero of five nodes contain [carcinoma|a].
+        Neither [fracture|a] nor [dislocation|a] is seen and [swelling|p] is present.
+    """,
+    "answers": """
+        [Hematuria|a]: denies
+        [chest pain|a]: denied; [cough|p]
+        [hernia|p] present [stone|a] absent [cyst|a] absent
+        [stone|a] absent [hernia|p] present
+        The [mass|a] present on the prior study is not seen.
+    """,
+    "after an event": """
+        No [hematoma|a] after [drain|p] placement.
+        No [pneumothorax|a] following thoracentesis of the [effusion|p].
+        No [leak|a] status post [bypass|h].
+        No residual [pneumothorax|a] after [chest tube|r] removal.
+        History of [DVT|h] after hip surgery.
+        Exclude [pneumothorax|q] after [biopsy|p].
+    """,
+    "tips": """
+        The [feeding tube|p] tip is not visualized.
+        [Feeding tube tip|p] is not seen.
+        The [tip of the picc|p] is not seen.
+        The [feeding tube|a] is not visualized.
+    """,
+    "said otherwise": """
+        The [hematoma|r] has vanished.
+        The [lesion|r] disappeared.
+        MRI without contrast demonstrating [liver mass|p].
+        Aspiration precautions given [dysphagia|p].
+        Low probability of [embolism|u].
+        Intermediate likelihood for [embolism|u].
+        Opacity c/f [pneumonia|u].
+        [Rash|r] cleared completely.
+        [Abscess|a] is no longer suspected.
+        No evidence of [metastasis|a] that would explain the [pain|p].
+        Worse [edema|w] versus prior exam.
+        No images showing [hernia|a].
+        [Infection|p] not treated for lack of access.
+        He is known to have [COPD|h].
+    """,
+    "standing facts": """
+        [Penicillin allergy|h].
+        Patient [smokes cigarettes|h].
+        Reports daily [alcohol use|h].
+        [Smoke inhalation|p].
+        Admitted for [alcohol withdrawal|p] after an [allergic reaction|p].
+        History of hysterectomy for fibroids, with [fever|p] and [cough|p].
+        History of [diabetes|h], with [nephropathy|h].
+    """,
+    "leaning": """
+        Probable [hemangioma|l].
+        The [cyst|l] is probable.
+        [Scar|l] versus [polyp|l].
+        Borderline [splenomegaly|l].
+        [Splenomegaly|l] is borderline.
+        [Lipoma|l]: probable
+        [Ileus|l] and/or [obstruction|l].
+        Possible [scar|u] versus [polyp|u].
+        May represent [cyst|u] versus [abscess|u].
+        No probable [mass|a].
+        Evaluate for [stone|q] versus [phlebolith|q].
+        No [fracture|a], probable [bone island|l].
+        Possibly [cyst|u].
     """,
 }
 CHANGES = {
@@ -394,6 +507,8 @@ def letter(said: Assertion) -> str:
         return changed if said.presence is expected else "?"
     if said.presence is Presence.PRESENT:
         return "h" if said.temporality is Temporality.HISTORICAL else "p"
+    if said.leans:
+        return "l" if said.presence is Presence.UNCERTAIN else "?"
     return {Presence.ABSENT: "a", Presence.UNCERTAIN: "u"}[said.presence]
 
 

@@ -1,5 +1,6 @@
 """Findings of sentences and reports: concepts, places, sections, conflicts, and what is no report."""
 
+import re
 import time
 
 import pytest
@@ -7,9 +8,11 @@ import pytest
 from callosum.core.errors import InputError, UsageError
 from callosum.core.finding import Change, Finding, Laterality, Presence, Temporality
 from callosum.core.report import Report, Section, SectionKind, Sentence
-from callosum.knowledge.extract import extract_report, extract_sentence
+from callosum.data.report import parse_report
+from callosum.knowledge.extract import Extractor, extract_report, extract_sentence
 from callosum.knowledge.foreign import other_language, without_markup
 from callosum.knowledge.labels import label
+from callosum.knowledge.matcher import Mention
 
 P, A, U = Presence.PRESENT, Presence.ABSENT, Presence.UNCERTAIN
 
@@ -112,6 +115,33 @@ def test_contradictions_are_kept_and_flagged(first: str, second: str, conflict: 
     assert [f.is_conflicting for f in findings] == [conflict] * len(findings)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "conflict"),
+    [
+        ("Moderate cardiomegaly.", "Heart size is normal.", True),
+        ("The lungs are clear.", "Left upper lobe consolidation.", True),
+        ("The bones are intact.", "Rib fracture.", True),
+        ("The left lung is clear.", "Right upper lobe opacity.", False),
+        ("The lungs are clear.", "No consolidation.", False),
+        ("Heart size is normal.", "Possible cardiomegaly.", False),
+        ("The lungs are clear.", "Rib fracture.", False),
+    ],
+)
+def test_what_a_normal_statement_denies_may_contradict(first: str, second: str, conflict: bool) -> None:
+    for one, other in ((first, second), (second, first)):
+        findings = extract_report(report(findings=one, impression=other))
+        assert [f.is_conflicting for f in findings] == [conflict] * 2
+
+
+def test_concepts_of_another_finder_contradict_each_other_alone() -> None:
+    class Codes:
+        def mentions(self, text: str) -> list[Mention]:
+            return [Mention(m.start(), m.end(), "C01", m.start()) for m in re.finditer("phlogiston", text)]
+
+    findings = Extractor(finder=Codes()).report(report(findings="No phlogiston.", impression="New phlogiston."))
+    assert [(f.concept, f.presence, f.is_conflicting) for f in findings] == [("C01", A, True), ("C01", P, True)]
+
+
 def test_one_section_does_not_contradict_itself_nor_does_the_indication() -> None:
     assert not any(f.is_conflicting for f in extract_sentence("No effusion. Small effusion."))
     findings = extract_report(report(indication="No pneumonia.", findings="Pneumonia.", technique="Pneumonia."))
@@ -122,6 +152,29 @@ def test_a_normal_statement_is_a_finding_that_denies_others() -> None:
     findings = extract_sentence("The heart is normal in size.")
     assert [f.presence for f in findings if f.concept == "normal heart size"] == [P]
     assert label(findings)["Cardiomegaly"] is A
+
+
+@pytest.mark.parametrize(
+    ("text", "presences"),
+    [
+        ("? pneumonia.", [U]),
+        ("Consolidation, ? mass.", [P, U]),
+        ("Pneumothorax? No. Effusion? Yes, large. Mass?", [A, P, U]),
+        ("Is this pneumonia? No effusion.", [U, A]),
+    ],
+)
+def test_a_question_mark_and_its_answer(text: str, presences: list[Presence]) -> None:
+    assert [finding.presence for finding in extract_sentence(text)] == presences
+    assert [finding.presence for finding in extract_report(parse_report(f"FINDINGS: {text}"))] == presences
+
+
+def test_a_word_that_the_end_of_a_line_parts() -> None:
+    text = "No pleural effu-\n  sion, right-\nsided pneumothorax."
+    effusion, pneumothorax = extract_sentence(text)
+    assert (effusion.concept, effusion.presence) == ("pleural effusion", A)
+    assert text[slice(*effusion.span)] == "pleural effu-\n  sion"
+    assert text[slice(*pneumothorax.span)] == "pneumothorax"
+    assert pneumothorax.laterality is Laterality.RIGHT
 
 
 def test_placeholders_inside_mentions() -> None:
@@ -208,8 +261,15 @@ def test_markup_is_passed_over_where_it_stands() -> None:
     assert named(findings, "pleural effusion").presence is P
 
 
+def test_what_no_reader_of_a_page_sees_says_nothing() -> None:
+    text = "<style>.pneumonia {}</style>No edema<SCRIPT type='x'>nodule = 1 < 2</script ><!-- mass --> or effusion"
+    assert len(without_markup(text)) == len(text)
+    assert [(f.concept, f.presence) for f in extract_sentence(text)] == [("edema", A), ("pleural effusion", P)]
+    assert [f.concept for f in extract_sentence("Effusion <script>pneumonia")] == ["pleural effusion"]
+
+
 @pytest.mark.parametrize(
-    "unit", ["No effusion. Small nodule in the lung. ", "no effusion and nodule ", "<", "\n", "no "]
+    "unit", ["<script ", "<!--", "No effusion. Small nodule in the lung. ", "no effusion and nodule ", "<", "\n", "no "]
 )
 def test_time_is_linear_in_the_text(unit: str) -> None:
     extract_sentence("No effusion.")

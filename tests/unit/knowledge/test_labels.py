@@ -127,6 +127,29 @@ def test_what_normal_statements_imply(findings: list[Finding], labels: dict[str,
     assert said(*findings) == labels
 
 
+@pytest.mark.parametrize(
+    ("findings", "nih", "chexpert"),
+    [
+        ([found("pneumonia", U, leans=True)], P, U),
+        ([found("pneumonia", U)], U, U),
+        ([found("pneumonia", U, leans=True), found("pneumonia", A)], P, U),
+        ([found("pneumonia", U, leans=True, temporality=Temporality.HISTORICAL)], N, N),
+        ([found("pneumonia", U, leans=True, section=SectionKind.INDICATION)], N, N),
+    ],
+)
+def test_a_doubt_that_leans_is_present_where_labels_have_no_word_for_doubt(
+    findings: list[Finding], nih: Presence, chexpert: Presence
+) -> None:
+    assert label(findings, "nih14")["Pneumonia"] is label(findings, "nih15")["Pneumonia"] is nih
+    assert label(findings)["Pneumonia"] is chexpert
+
+
+def test_a_border_leans_to_what_it_borders_on() -> None:
+    assert label([found("borderline heart size")], "nih14")["Cardiomegaly"] is P
+    assert label([found("borderline heart size")])["Cardiomegaly"] is U
+    assert list(statements([found("borderline heart size")]))[1] == ("cardiomegaly", U)
+
+
 def test_statements_name_what_is_said_and_what_follows() -> None:
     assert list(statements([found("normal heart size")])) == [("normal heart size", P), ("cardiomegaly", A)]
 
@@ -195,6 +218,12 @@ def test_own_schemes(tmp_path: object) -> None:
     assert label([found("empyema")], mine) == {"Water": N, "Fine": N}
     table.write_text("scheme,class,role,concepts\nmine,Water,finding,phlogiston\n")
     with pytest.raises(InputError, match="phlogiston"):
+        read_schemes(folder)  # type: ignore[arg-type]
+    table.write_text("scheme,class,role,concepts,leaning\nmine,Water,finding,pleural effusion,present\n")
+    mine = read_schemes(folder)["mine"]  # type: ignore[arg-type]
+    assert label([found("empyema", U, leans=True)], mine) == {"Water": P}
+    table.write_text("scheme,class,role,concepts,leaning\nmine,Water,finding,pleural effusion,perhaps\n")
+    with pytest.raises(InputError, match="leaning"):
         read_schemes(folder)  # type: ignore[arg-type]
     table.write_text("scheme,class,role,concepts\nmine,Water,wet,pleural effusion\n")
     with pytest.raises(InputError, match="role"):

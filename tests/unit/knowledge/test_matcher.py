@@ -1,13 +1,14 @@
 """Where a text names a concept."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from callosum.core.errors import InputError
 from callosum.knowledge.matcher import Mention, MentionFinder, PhraseMatcher, find_mentions
 from callosum.knowledge.ontology import Concept, Kind, Ontology, read_ontology
-from callosum.knowledge.phrases import Gap, expand
+from callosum.knowledge.phrases import WHOLE, Gap, beginnings, expand
 from callosum.knowledge.words import canonical
 
 SITES = frozenset(read_ontology().of_kind(Kind.SITE))
@@ -212,3 +213,135 @@ def test_time_grows_with_the_text_and_no_faster() -> None:
 
     seconds(10)
     assert seconds(4000) < 40 * max(seconds(400), 0.005)
+
+
+@pytest.mark.parametrize(
+    ("text", "concepts"),
+    [
+        ("Cardiac shadow: enlarged", ["cardiomegaly"]),
+        ("Heart: mildly enlarged.", ["cardiomegaly"]),
+        ("Lungs: both clear.", ["clear lungs"]),
+        ("Trachea: midline", ["normal trachea"]),
+        ("Heart: size as before: enlarged liver", ["hepatomegaly"]),
+        ("Heart, enlarged", []),
+    ],
+)
+def test_one_colon_after_the_first_words_is_read_as_is(text: str, concepts: list[str]) -> None:
+    assert [name for name in named(text) if name != "normal study"] == concepts
+
+
+@pytest.mark.parametrize(
+    ("text", "concepts"),
+    [
+        ("Mod R eff and atx", ["pleural effusion", "atelectasis"]),
+        ("consol in the lingula", ["consolidation"]),
+        ("Card silh is enlarged", ["cardiomegaly"]),
+        ("RIJ line", ["central venous catheter"]),
+        ("L rib fxs", ["rib fracture"]),
+        ("resp failure", []),
+        ("TIPS for the reader", []),
+        ("tips of the fingers", []),
+    ],
+)
+def test_an_abbreviation_that_means_one_thing_is_read_as_its_words(text: str, concepts: list[str]) -> None:
+    assert named(text) == concepts
+
+
+def test_what_an_abbreviation_names_is_where_the_abbreviation_is() -> None:
+    (found,) = [m for m in find_mentions("New LLL opac today") if m.concept not in SITES]
+    assert (found.start, found.end, found.concept) == (8, 12, "lung opacity")
+
+
+@pytest.mark.parametrize(
+    ("text", "concepts"),
+    [
+        ("Swelling: edema of the right forearm", ["soft tissue abnormality"]),
+        ("Bladder wall edema", []),
+        ("opacification of the left mastoid", []),
+        ("Ear effusion", []),
+        ("heart sounds were normal", []),
+        ("heart rhythm is not enlarged", []),
+        ("consolidation chemotherapy", []),
+        ("mass transit", []),
+        ("tube feeds", []),
+        ("feeding tube", ["enteric tube"]),
+        ("PICC exchange was postponed", []),
+        ("PICC exchange went well", ["picc"]),
+        ("bone marrow failure", []),
+        ("collapse of the old roof", []),
+        ("flu vaccine and pneumonia shot", []),
+    ],
+)
+def test_words_of_findings_that_are_said_of_something_else(text: str, concepts: list[str]) -> None:
+    assert named(text) == concepts
+
+
+@pytest.mark.parametrize(
+    ("text", "concepts"),
+    [
+        ("Fluid has gathered in the left pleural cavity", ["pleural effusion"]),
+        ("Free fluid within the right pleural space", ["pleural effusion"]),
+        ("An irregular growth is seen in the right lung", ["lung lesion"]),
+        ("wedge compression deformity of L2", ["compression fracture"]),
+        ("collapse of the entire medial segment of the middle lobe", ["atelectasis"]),
+        ("neither collapse nor consolidation", ["atelectasis", "consolidation"]),
+    ],
+)
+def test_plain_words(text: str, concepts: list[str]) -> None:
+    assert named(text) == concepts
+
+
+@pytest.mark.parametrize(
+    ("text", "is_normal"),
+    [
+        ("Within normal limits", True),
+        ("Conclusion: unremarkable.", True),
+        ("Nothing abnormal.", True),
+        ("Thyroid within normal limits", False),
+        ("No finding to suggest an abscess", False),
+        ("The scan was negative for metastases", False),
+        ("The scan was negative", True),
+    ],
+)
+def test_a_normal_study_is_said_of_the_study(text: str, is_normal: bool) -> None:
+    assert ("normal study" in named(text)) is is_normal
+
+
+def test_a_phrase_that_stands_alone() -> None:
+    ontology = Ontology([Concept(name="fine", kind=Kind.NORMAL, phrases=("^ (all|both) well",))])
+    matcher = PhraseMatcher(ontology)
+    assert [m.concept for m in matcher.mentions("All well.")] == ["fine"]
+    assert matcher.mentions("All well here") == []
+
+
+def test_the_words_that_phrases_begin_with() -> None:
+    ontology = read_ontology()
+    phrases = [*ontology.masks, *(phrase for concept in ontology for phrase in concept.phrases)]
+    for phrase in phrases:
+        if not phrase.startswith(WHOLE):
+            assert beginnings(phrase) == {sequence[0] for sequence in expand(phrase)}, phrase
+
+
+def test_a_phrase_of_two_concepts_names_both() -> None:
+    ontology = Ontology([Concept(name="red", phrases=("glow",)), Concept(name="hot", phrases=("glow",))])
+    assert sorted(m.concept for m in PhraseMatcher(ontology).mentions("a glow")) == ["hot", "red"]
+
+
+def test_a_mistake_in_a_table_of_ones_own_is_told_at_once() -> None:
+    for phrase in ("(a|b", "a ..", ".. a", "[a]"):
+        with pytest.raises(InputError, match="cannot be read"):
+            PhraseMatcher(Ontology([Concept(name="red", phrases=(phrase,))]))
+
+
+def test_many_threads_read_one_matcher() -> None:
+    texts = [
+        "small effusion and atelectasis",
+        "rib fracture",
+        "ETT, pacemaker",
+        "heart is enlarged",
+        "clear lungs",
+    ] * 20
+    expected = [find_mentions(text) for text in texts]
+    fresh = PhraseMatcher()
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(fresh.mentions, texts)) == expected

@@ -156,3 +156,10 @@ def test_articles_and_numbers() -> None:
     assert number_of("pulmonary edema") is Number.MASS
     assert number_of("atelectasis") is Number.MASS
     assert number_of("gallstones") is Number.PLURAL
+
+
+def test_the_name_of_a_scheme_is_no_class() -> None:
+    with pytest.raises(UsageError, match="chexpert5 is a scheme of 5 classes") as caught:
+        prompt_set("chexpert5")
+    assert "Pleural Effusion" in str(caught.value.hint)
+    assert prompt_set("covid").concept == "covid-19"

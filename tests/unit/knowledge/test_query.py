@@ -30,6 +30,10 @@ def excluded(text: str) -> list[str]:
         ("never smoker with emphysema", "emphysema", ["smoker"]),
         ("Do not include pneumonia. Effusion.", "Effusion", ["pneumonia"]),
         ("Atelectasis. No effusion.", "Atelectasis", ["effusion"]),
+        ("emphysema except those with a drain", "emphysema", ["drain"]),
+        ("nodules except granuloma and hamartoma", "nodules", ["granuloma", "hamartoma"]),
+        ("nodules except in children, but with fracture", "nodules with fracture", ["children"]),
+        ("mass minus cyst and abscess", "mass and abscess", ["cyst"]),
         ("nodule without zorblification of the hilum", "nodule", ["zorblification of the hilum"]),
     ],
 )

@@ -1,10 +1,14 @@
 """Concepts of a UMLS installation: a made-up one, with CUIs that UMLS does not have."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from callosum.core.errors import InputError, NotFound
+from callosum.core.finding import Presence
+from callosum.knowledge.extract import Extractor
+from callosum.knowledge.labels import label
 from callosum.knowledge.matcher import Mention, MentionFinder
 from callosum.knowledge.ontology import Ontology
 from callosum.knowledge.umls import UmlsConfig, UmlsIndex, build_umls_index
@@ -150,3 +154,23 @@ def test_what_cannot_be_opened(installation: Path, tmp_path: Path) -> None:
     build_umls_index(installation, tmp_path / "strict.sqlite", threshold=0.9)
     with pytest.raises(InputError, match=r"0\.7"):
         UmlsIndex(tmp_path / "strict.sqlite")
+
+
+def test_any_thread_may_look_words_up(installation: Path, tmp_path: Path) -> None:
+    build_umls_index(installation, tmp_path / "shared.sqlite")
+    index = UmlsIndex(tmp_path / "shared.sqlite")
+    texts = ["pneumothorax today", "small pleural effusion", "fracture of the seventh rib", "effusions"] * 5
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(index.mentions, texts))
+    assert found == [index.mentions(text) for text in texts]
+    assert [m.concept for m in found[0]] == ["C9000003"]
+    index.close()
+
+
+def test_findings_by_names_of_an_ontology_can_be_labelled(installation: Path, tmp_path: Path) -> None:
+    build_umls_index(installation, tmp_path / "named.sqlite")
+    index = UmlsIndex(tmp_path / "named.sqlite", names={"C9000003": "pneumothorax"})
+    findings = Extractor(finder=index).sentence("No pneumothorax, pleural water.")
+    assert [finding.concept for finding in findings] == ["pneumothorax"]
+    assert label(findings, "nih14")["Pneumothorax"] is Presence.ABSENT
+    index.close()

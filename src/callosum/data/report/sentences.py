@@ -2,7 +2,8 @@
 
 A sentence ends at a full stop, question or exclamation mark before white space, at a blank line, and where an item of a
 list begins. It does not end inside a number, after an abbreviation, an initial, the number of a list item or an
-ellipsis that goes on in small letters. A single line break is white space, unless the line before it ended early.
+ellipsis that goes on in small letters. A question mark ends none where nothing stands before it ("? effusion") or its
+answer comes after it ("Effusion? No."). A single line break is white space, unless the line before it ended early.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ ABBREVIATIONS = frozenset(
 _END_ALSO = frozenset("in no etc mos mo wk wks yr yrs hr hrs sec min max a.m p.m med est wt ht post re li temp".split())
 """Abbreviations that may also be the last word of a sentence: a capital after them begins another."""
 _MAX_LINE = 70
+_ANSWER = re.compile(
+    r"[ \t\xa0]{1,4}(?:yes|no|none|neg|negative|positive|present|absent)\b[ \t\xa0]{0,4}(?:[.,;]|$)", re.IGNORECASE
+)
 
 
 def split_sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -70,7 +74,9 @@ def _ends(text: str, start: int, found: re.Match[str], end: int) -> bool:
     following = _FIRST_LETTER.match(text, found.end(), end)
     letter = following.group(1) if following else ""
     if mark[0] in "?!":
-        return not letter.islower()
+        is_free = mark[0] == "?" and (found.start() == start or text[found.start() - 1] in " \t\xa0\n(,;:")
+        is_answered = mark[0] == "?" and _ANSWER.match(text, found.end(), end)
+        return not (letter.islower() or is_free or is_answered)
     token = _LAST_TOKEN.search(text, max(start, found.start() - 24), found.start())
     word = token.group().casefold() if token else ""
     if mark.startswith("..") or mark[0] == "…":

@@ -2,7 +2,9 @@
 
 A rule engine in the manner of NegEx (Chapman 2001) and ConText (Harkema 2009): cues of a table that can be edited
 (`tables/cues.csv`), each with what it says, to which side and how far, within a grammar of clauses and lists. It knows
-no concept and no disease, and reads general clinical prose as well as radiology reports.
+no concept, and of diseases only common ones that last for years and are no matter of a picture, in the rule
+`chronic condition`: one that stands alone is an item of a list of past illnesses. It reads
+general clinical prose as well as radiology reports.
 
 tokens   a sentence to words and marks, without what de-identification left
 cues     the table of cues, and where a sentence has them

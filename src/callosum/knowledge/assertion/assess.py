@@ -18,7 +18,8 @@ _CHANGES = {
     Effect.IMPROVED: Change.IMPROVED,
     Effect.RESOLVED: Change.RESOLVED,
 }
-_WHEN = frozenset({Effect.PAST, Effect.ASK})
+_EDGE = frozenset({Effect.PAST, Effect.ASK, Effect.PART})
+"""What the first or last words of a concept may say of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +85,14 @@ class ReadSentence:
         return reaching
 
     def _is_within(self, found: FoundCue, mention: _Mention) -> bool:
-        """Whether the concept's own words say when: "status post splenectomy", or a past illness that stands alone."""
+        """Whether the concept's own words say when: "status post splenectomy", a habit, a lone past illness."""
         if found.cue.direction is Direction.ALONE:
             alone = self._grammar.is_alone(mention.first, mention.after)
             return alone and (found.first, found.after) == (mention.first, mention.after)
+        if found.cue.direction is Direction.WITHIN:
+            return mention.first <= found.first and found.after <= mention.after
         at_edge = found.first == mention.first or found.after == mention.after
-        return at_edge and found.after - found.first < mention.after - mention.first and found.cue.effect in _WHEN
+        return at_edge and found.after - found.first < mention.after - mention.first and found.cue.effect in _EDGE
 
     def _cut(self, found: FoundCue, mention: _Mention) -> list[FoundCue]:
         cues = self._book.find(self._tokens.words, found.first, mention.first)
@@ -97,7 +100,7 @@ class ReadSentence:
         return [c for c in forward if c.after <= mention.first < self._grammar.span(c)[1]]
 
     def _decide(self, reaching: dict[Effect, FoundCue]) -> Assertion:
-        negated, doubted = reaching.get(Effect.NEGATE), reaching.get(Effect.DOUBT)
+        negated, doubted = reaching.get(Effect.NEGATE), _doubt(reaching)
         asked, past = reaching.get(Effect.ASK), reaching.get(Effect.PAST)
         change = next((found for effect, found in reaching.items() if effect in _CHANGES), None)
         resolved = change is not None and change.cue.effect is Effect.RESOLVED
@@ -105,8 +108,10 @@ class ReadSentence:
             past = None  # "the prior effusion has decreased": it is there now
         if asked is not None and negated is not None and not _overrules(asked, negated):
             asked = None
-        if negated is not None and Effect.PART in reaching and negated.cue.direction is Direction.BACKWARD:
+        if negated is not None and _is_taken_back(negated, reaching):
             negated = None
+        if negated is not None and negated.cue.rule == "no that" and change is not None:
+            return self._unchanged(negated, change)
         presence = Presence.PRESENT
         if asked is not None:
             presence = Presence.UNCERTAIN
@@ -123,8 +128,13 @@ class ReadSentence:
             temporality=_when(asked, past),
             experiencer=Experiencer.PATIENT if other is None else Experiencer.OTHER,
             change=Change.UNSTATED if change is None else _CHANGES[change.cue.effect],
-            cues=tuple(sorted({self._characters(found) for found in deciding if found is not None})),
+            leans=presence is Presence.UNCERTAIN and asked is None and Effect.DOUBT not in reaching,
+            cues=tuple(sorted({self._characters(found) for found in deciding if found and not _is_own(found)})),
         )
+
+    def _unchanged(self, negated: FoundCue, change: FoundCue) -> Assertion:
+        """A thing whose change is denied: "no evidence that the effusion has increased"."""
+        return Assertion(change=Change.STABLE, cues=tuple(sorted(map(self._characters, (negated, change)))))
 
     def _characters(self, found: FoundCue) -> tuple[int, int]:
         return self._tokens.starts[found.first], self._tokens.ends[found.after - 1]
@@ -154,6 +164,29 @@ def _nearest(reaching: list[FoundCue], mention: _Mention) -> dict[Effect, FoundC
 def _distance(found: FoundCue, mention: _Mention) -> tuple[int, bool]:
     is_after = found.first >= mention.after
     return (found.first - mention.after if is_after else mention.first - found.after), is_after
+
+
+def _doubt(reaching: dict[Effect, FoundCue]) -> FoundCue | None:
+    """The nearest doubt; what only leans may be doubted outright as well ("may be edema versus infection")."""
+    return next((found for effect, found in reaching.items() if effect in (Effect.DOUBT, Effect.LEAN)), None)
+
+
+def _is_own(found: FoundCue) -> bool:
+    """Whether a cue is the concept's own words: then nothing but the mention decided."""
+    return found.cue.direction in (Direction.ALONE, Direction.WITHIN)
+
+
+def _is_taken_back(negated: FoundCue, reaching: dict[Effect, FoundCue]) -> bool:
+    """Whether a denial is of a part only, or is followed by "but it cannot be excluded"."""
+    doubted = reaching.get(Effect.DOUBT)
+    if Effect.PART in reaching and negated.cue.direction is Direction.BACKWARD:
+        return True
+    return (
+        doubted is not None
+        and doubted.cue.rule == "cannot exclude"
+        and doubted.cue.direction is Direction.BACKWARD
+        and negated.after <= doubted.first
+    )
 
 
 def _overrules(asked: FoundCue, negated: FoundCue) -> bool:

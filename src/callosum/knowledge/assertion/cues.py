@@ -26,12 +26,14 @@ _PARTS = re.compile(r"\(([^()\[\]]+)\)|\[([^()\[\]]+)\]|([^\s()\[\]|]+)|(\s+)")
 class Effect(StrEnum):
     """What a cue says of the concepts that it reaches.
 
-    PART says that what follows is said of a part only: a catheter whose tip is not seen is there. VOID says nothing,
-    and keeps its words from saying anything; STOP ends the reach of other cues.
+    LEAN is a doubt that leans towards presence ("probable", "versus", "borderline"). PART says that what follows is
+    said of a part only: a catheter whose tip is not seen is there. VOID says nothing, and keeps its words from saying
+    anything; STOP ends the reach of other cues.
     """
 
     NEGATE = "negate"
     DOUBT = "doubt"
+    LEAN = "lean"
     ASK = "ask"
     PAST = "past"
     OTHER = "other"
@@ -50,7 +52,7 @@ class Direction(StrEnum):
 
     VALUE is what stands for a whole answer after a heading ("Effusion: no"); OPENING reaches forward when the cue
     opens its clause. ALONE is no cue beside a concept but the concept: a chronic condition that stands alone is an item
-    of a list of past illnesses.
+    of a list of past illnesses. WITHIN is a word of the concept: an allergy is no event of today.
     """
 
     FORWARD = "forward"
@@ -59,6 +61,7 @@ class Direction(StrEnum):
     VALUE = "value"
     OPENING = "opening"
     ALONE = "alone"
+    WITHIN = "within"
 
 
 class Reach(StrEnum):

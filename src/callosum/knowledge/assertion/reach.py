@@ -46,9 +46,18 @@ _ASIDES = frozenset("which if as when seen noted previously although though best
 _ELIDING = frozenset({"and", "but", "yet", "though", "although"})
 """Before a cue that reaches back, one of these stands for a subject that is not said again."""
 _RELATIVE = frozenset({"which", "that", "who"})
-_BEFORE_VERSUS = frozenset("with for from to due representing reflecting suggesting likely probably and but".split())
-_LISTING = frozenset({Effect.NEGATE, Effect.DOUBT})
-_SPEAKING = frozenset({Effect.NEGATE, Effect.DOUBT, Effect.ASK, Effect.PAST, Effect.OTHER})
+_BEFORE_VERSUS = frozenset(
+    "with for from to due representing reflecting suggesting likely probably and but after following".split()
+)
+_PRONOUNS = frozenset({"it", "this", "that", "one", "ones", "these", "they"})
+_SHOWING = frozenset("shows show showed demonstrates demonstrate demonstrated reveals reveal contains contain".split())
+"""What follows one of these is denied when nobody is the subject: "neither lung shows a nodule"."""
+_NOBODY = frozenset({"neither nor", "none of"})
+_ANSWERS = frozenset({"present", "absent"})
+_LOCATING = frozenset("on in at before previously earlier within over throughout".split())
+_DOUBTS = frozenset({Effect.DOUBT, Effect.LEAN})
+_LISTING = _DOUBTS | {Effect.NEGATE}
+_SPEAKING = _LISTING | {Effect.ASK, Effect.PAST, Effect.OTHER}
 
 
 class Grammar:
@@ -65,7 +74,7 @@ class Grammar:
         self._stops_forward = {c.first for c in self.cues if _is_stop(c, Direction.FORWARD)}
         self._stops_backward = {c.after - 1 for c in self.cues if _is_stop(c, Direction.BACKWARD)}
         self._contrasts = {c.first for c in self.cues if c.cue.effect is Effect.STOP and c.cue.rule == "but"}
-        self._speaks = {c.first: c.cue.effect for c in self.cues if c.cue.effect in _SPEAKING}
+        self._speaks = {c.first: c.cue.effect for c in self.cues if _speaks(c)}
         self._firsts = [c.first for c in self.cues]
         self._ends: dict[FoundCue, tuple[int, int]] = {}
 
@@ -149,7 +158,9 @@ class Grammar:
             if (word in _STOPS and word != DASH) or place in self._stops_forward or (word == DASH and listing):
                 break
             if reach is Reach.LIST:
-                if word in _VERBS and found.cue.effect is not Effect.ASK:
+                if word in _VERBS and found.cue.effect is not Effect.ASK and not _is_nobodys(found, word):
+                    break
+                if found.cue.effect is Effect.PAST and self._returns(found.after, place):
                     break
                 if word in _LINKS and not self._goes_on(place, found.cue.effect, closed=closed):
                     break
@@ -203,10 +214,14 @@ class Grammar:
         if word in _SIZES or (word in _ARTICLES and not closing):
             return effect not in _LISTING and word not in _SIZES
         if joint in ("with", "w/"):
-            return effect is not Effect.DOUBT
-        if joint == "," and effect is Effect.DOUBT:
+            return effect not in _DOUBTS
+        if joint == "," and effect in _DOUBTS:
             return closing
         return not closed or closing or joint == "and" or effect not in _LISTING
+
+    def _returns(self, start: int, place: int) -> bool:
+        """Whether a ", with" comes back from what a past event was for: "history of bypass for angina, with cough"."""
+        return self.words[place] == "," and self._word(place + 1) == "with" and "for" in self.words[start:place]
 
     def _closes(self, place: int) -> bool:
         """Whether an "or" closes the list that goes on here."""
@@ -234,6 +249,7 @@ class Grammar:
         place, near = found.first - 1, found.cue.reach is Reach.NEAR
         while self._word(place) in _ADVERBS:
             place -= 1
+        place = self._before_pronoun(place)
         elided = self._word(place) in _ELIDING
         if elided or self._word(place) in _RELATIVE:
             place -= 1
@@ -247,7 +263,7 @@ class Grammar:
         is_joined = False
         while place > limit:
             word = self.words[place]
-            if word in _STOPS or place in self._stops_backward:
+            if word in _STOPS or place in self._stops_backward or self._is_answer(place):
                 return low
             if word in _VERBS and found.cue.reach is not Reach.CLAUSE:
                 if not elided:
@@ -265,6 +281,16 @@ class Grammar:
             place -= 1
         return low
 
+    def _is_answer(self, place: int) -> bool:
+        """Whether a word says of what stands before it that it is there or not: "effusion present edema absent"."""
+        return self.words[place] in _ANSWERS and self._word(place + 1) not in _LOCATING
+
+    def _before_pronoun(self, place: int) -> int:
+        """The place of the "but" before a pronoun that stands for what was said: "but a small one", "but it"."""
+        if self._word(place) not in _PRONOUNS:
+            return place
+        return next((k for k in range(place - 1, max(-1, place - 4), -1) if self.words[k] in _ELIDING), place)
+
     def _before_aside(self, comma: int) -> int:
         """The place before an aside that a comma closes (", which was seen before,"), or before the comma."""
         for place in range(comma - 1, max(-1, comma - 12), -1):
@@ -277,3 +303,12 @@ class Grammar:
 
 def _is_stop(found: FoundCue, direction: Direction) -> bool:
     return found.cue.effect is Effect.STOP and found.cue.direction in (direction, Direction.BOTH)
+
+
+def _speaks(found: FoundCue) -> bool:
+    """Whether a cue says something of others than itself."""
+    return found.cue.effect in _SPEAKING and found.cue.direction not in (Direction.ALONE, Direction.WITHIN)
+
+
+def _is_nobodys(found: FoundCue, verb: str) -> bool:
+    return found.cue.rule in _NOBODY and verb in _SHOWING

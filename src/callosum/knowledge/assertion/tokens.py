@@ -25,6 +25,9 @@ _MONTHS = frozenset(
     "january february april june july august september october november december jan feb mar apr jun jul aug sep sept "
     "oct nov dec".split()
 )
+_ANSWER = re.compile(
+    r"\s*(?:yes|no|none|neg|negative|positive|present|absent|unlikely|likely|possible)\b", re.IGNORECASE
+)
 _TITLES = frozenset({"dr", "mr", "mrs", "ms"})
 _SHORT = frozenset("vs approx cf hx st nos fig est".split())
 """A full stop after one of these, or after one letter, ends nothing when a small letter follows."""
@@ -71,9 +74,12 @@ def read_tokens(sentence: str) -> Tokens:
 
 
 def _asks_ahead(sentence: str, place: int) -> bool:
-    """Whether a question mark stands before what is in question ("?effusion"), not after it."""
-    before, after = sentence[max(0, place - 3) : place].rstrip()[-1:], sentence[place + 1 : place + 2]
-    return after.isalnum() or (after == " " and before in ("", ".", ",", ";", ":", "("))
+    """Whether a question mark stands before what is in question ("?effusion", "opacity ? mass"), not after it."""
+    spaced, after = sentence[max(0, place - 3) : place], sentence[place + 1 : place + 2]
+    if after != " " or spaced.rstrip()[-1:] in ("", ".", ",", ";", ":", "("):
+        return after.isalnum() or after == " "
+    asks = sentence[place + 2 : place + 3].isalnum() and not _ANSWER.match(sentence, place + 1)
+    return spaced[-1:].isspace() and asks
 
 
 def _is_short(word: str, sentence: str, place: int) -> bool:

@@ -36,6 +36,10 @@ def test_one(one: str) -> None:
     [
         ("Clear. Normal.", ["Clear.", "Normal."]),
         ("Clear.Normal heart.", ["Clear.", "Normal heart."]),
+        ("? small mass. Done.", ["? small mass.", "Done."]),
+        ("Film 2. Haze, ? mass. Done", ["Film 2.", "Haze, ? mass.", "Done"]),
+        ("Mass? No. Node? Yes, big. Done?", ["Mass? No.", "Node? Yes, big.", "Done?"]),
+        ("Is it a mass? No mass.", ["Is it a mass?", "No mass."]),
         ("Is it? Yes! Done.", ["Is it?", "Yes!", "Done."]),
         ("A mass of 3.5 x 2 cm. No effusion.", ["A mass of 3.5 x 2 cm.", "No effusion."]),
         ("1. Effusion.\n2. Mass of 3 cm.\n3. Normal", ["1. Effusion.", "2. Mass of 3 cm.", "3. Normal"]),
