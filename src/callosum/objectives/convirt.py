@@ -35,7 +35,7 @@ class ConVirt(Pairing):
     initial_logit_bias: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0 or not 0 <= self.image_weight <= 1:
+        if not self.temperature > 0 or not 0 <= self.image_weight <= 1:
             message = (
                 f"ConVIRT: temperature {self.temperature:g} > 0, image_weight {self.image_weight:g} in 0..1 needed."
             )

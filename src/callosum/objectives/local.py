@@ -45,7 +45,7 @@ class Gloria(Pairing):
     initial_logit_bias: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.region_temperature, self.word_temperature, self.pair_temperature) <= 0:
+        if not all(each > 0 for each in (self.region_temperature, self.word_temperature, self.pair_temperature)):
             message = "GLoRIA: temperatures are above zero."
             raise UsageError(message)
 

@@ -81,7 +81,7 @@ class MedClip(Pairing):
     initial_logit_bias: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
-        if self.target_temperature <= 0:
+        if not self.target_temperature > 0:
             message = f"MedCLIP: target_temperature is above zero, found {self.target_temperature:g}."
             raise UsageError(message)
 

@@ -61,7 +61,12 @@ class Side:
             if len(value) != N:
                 message = f"{name} has {len(value)} rows beside {N} embeddings."
                 raise InputError(message)
-            if value.dtype.is_floating_point and not bool(value.detach().isfinite().all()):
+            if not value.dtype.is_floating_point:
+                continue
+            is_finite = value.detach().isfinite()
+            if name == "present_NK" and self.uncertain_NK is not None and self.uncertain_NK.shape == value.shape:
+                is_finite = is_finite | self.uncertain_NK
+            if not bool(is_finite.all()):
                 message = f"{name} holds a value that is not finite."
                 raise InputError(message, hint="Look at the batch, the learning rate and the precision of this step.")
         _check_findings(self.present_NK, self.uncertain_NK)
@@ -120,6 +125,9 @@ class Views:
             widths = f"{image.embedding_ND.shape[1]} and {text.embedding_ND.shape[1]}"
             message = f"Images and texts lie in one space, found widths {widths}."
             raise InputError(message)
+        if image.embedding_ND.dtype != text.embedding_ND.dtype:
+            message = f"Both sides have one precision, found {image.embedding_ND.dtype} and {text.embedding_ND.dtype}."
+            raise InputError(message, hint="Convert one of them.")
         if (image.pair_N is None) != (text.pair_N is None) or (image.pair_N is None and len(image) != len(text)):
             message = f"{len(image)} images and {len(text)} texts need pair keys on both sides."
             raise InputError(message, hint="Give each row the key of its pair, -1 where it has none.")

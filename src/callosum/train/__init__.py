@@ -51,6 +51,7 @@ checkpointing   tensors on disk, whole or not at all
 distributed     several processes, their gradients averaged
 sharding        towers dealt out over them
 watch           the log of a run
+disk            a full disk, said in a sentence
 trace           what went into a run and what came out
 finish          the checkpoint folder and its card
 heads           a linear probe, and attention over the rows of a group

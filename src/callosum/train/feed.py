@@ -181,7 +181,7 @@ def check_contrast(material: Material, *, has_pairs: bool) -> None:
         return
     if not material.concepts:
         message = "Pictures and texts that are no pairs can be matched by labels only, and there are none."
-        raise UsageError(message, hint="Name label columns, or set num_pairs.")
+        raise UsageError(message, hint="Name label columns, those of 1 and 0 too: concepts=A,B. Or set num_pairs.")
     image_NK, text_MK = material.image_labels_NK == 1.0, material.text_labels_MK == 1.0
     if not (image_NK.any(axis=0) & text_MK.any(axis=0)).any():
         message = "No concept is positive both in a picture and in a text: every batch would be without positives."

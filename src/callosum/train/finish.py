@@ -11,6 +11,7 @@ from typing import Any
 from callosum.models.checkpoints.cards import CARD, EXTRAS, FILES, LICENCES, Card, read_card
 from callosum.models.checkpoints.save import save_checkpoint
 from callosum.models.dual import DualEncoder
+from callosum.train.disk import writing
 from callosum.train.recipe import RunConfig
 from callosum.train.start import Start
 
@@ -26,8 +27,11 @@ def write_checkpoint(out: Path, network: DualEncoder, start: Start, card: Card) 
 
     Returns:
         The digests of its files.
+
+    Raises:
+        UsageError: the disk is full, or the folder refuses.
     """
-    with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=out) as hidden:
+    with writing("The checkpoint"), tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=out) as hidden:
         draft = Path(hidden)
         if start.licences:
             (draft / LICENCES).write_text(start.licences, encoding="utf-8")

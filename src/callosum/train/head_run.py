@@ -35,7 +35,7 @@ from callosum.train.run import RUN, Result
 from callosum.train.sources import PIXELS, has_validation
 from callosum.train.start import LOCAL
 from callosum.train.stock import Material, Picture, normal_index
-from callosum.train.supply import Kind, Side, Supply
+from callosum.train.supply import Kind, Side, Supply, check_concepts
 from callosum.train.trace import write_trace
 
 VECTORS = "vectors.safetensors"
@@ -83,6 +83,7 @@ class _Rows:
     vectors_ND: Float32[np.ndarray, "N D"]
     group_N: Int64[np.ndarray, " N"]
     labels_GK: Float32[np.ndarray, "G K"]
+    left_out: tuple[str, ...]
 
 
 def train_head(config: HeadConfig, supplies: Sequence[Supply], out: Path, *, pixels: Path | None = None) -> Result:
@@ -117,6 +118,7 @@ def train_head(config: HeadConfig, supplies: Sequence[Supply], out: Path, *, pix
     encoder = _encoder(config.start)
     rows = [_rows(encoder, side, config, folder=folder, pixels=pixels or folder / PIXELS) for side in sides]
     concepts, doubts = _learnable(sides[0].concepts, rows[0].labels_GK)
+    doubts = list(dict.fromkeys([*doubts, *(doubt for each in rows for doubt in each.left_out)]))
     chosen = [sides[0].concepts.index(concept) for concept in concepts]
     head = fit_head(
         rows[0].vectors_ND,
@@ -149,10 +151,13 @@ def _encoder(name: str) -> CheckpointEncoder:
 
 def _sides(supplies: Sequence[Supply], config: HeadConfig) -> list[Material]:
     """Rows to learn from; and those of validation, where there are some."""
+    check_concepts(config.concepts, supplies)
     training = read_material(supplies, concepts=config.concepts)
     if not training.concepts:
         message = "A head learns labels, and no column of the manifests holds any."
-        raise UsageError(message, hint="Write positive, negative, uncertain or unmentioned in a column a concept.")
+        raise UsageError(
+            message, hint="Write positive or negative in a column a concept; of 1 and 0 name them: --set concepts=A,B."
+        )
     placed = [supply for supply in supplies if has_validation(supply)]
     if not placed:
         return [training]
@@ -179,14 +184,15 @@ def _rows(encoder: CheckpointEncoder, material: Material, config: HeadConfig, *,
         ]
         return {"vectors": torch.from_numpy(np.concatenate(parts))}
 
-    identity = digest_json([encoder.space.to_json(), material.digest, len(rows_N)])
+    contents = cache.contents(material.sources)
+    identity = digest_json([encoder.space.to_json(), material.digest, contents])
     vectors = kept_features(folder / f"{material.side}-{VECTORS}", identity, compute)["vectors"].numpy()
     names = [_group(picture, config.group) for picture in material.pictures]
     number = {name: n for n, name in enumerate(dict.fromkeys(names))}
     group_N = np.array([number[name] for name in names], np.int64)
     normal = normal_index(material.concepts)
     labels_GK = np.stack([merge(part, normal=normal) for part in by_group(material.image_labels_NK, group_N)])
-    return _Rows(vectors_ND=vectors, group_N=group_N, labels_GK=labels_GK)
+    return _Rows(vectors_ND=vectors, group_N=group_N, labels_GK=labels_GK, left_out=material.left_out)
 
 
 def _group(picture: Picture, column: str) -> str:

@@ -39,6 +39,11 @@ class HeldOut:
     prefix: str = ""
     has_loss: bool = True
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether there are pairs, which have an accuracy."""
+        return any(len(pool.pair_rows) for pool in self.material.pools)
+
     def figures(self, step: Step) -> dict[str, float]:
         """`loss`, each batch counted by its images, and `accuracy` of pairs over all rows.
 
@@ -50,7 +55,8 @@ class HeldOut:
         seen = _Seen()
         with torch.no_grad():
             for batch in iter_once(self.material, self.cache, batch_size=self.num_rows, size_px=self.size_px):
-                inputs = inputs_of(batch, step.objective, texts=step.tokenizer.ids, prefix=self.prefix)
+                objective = step.objective if self.has_loss else None
+                inputs = inputs_of(batch, objective, texts=step.tokenizer.ids, prefix=self.prefix)
                 image = step.image_side(inputs) if len(batch.pixels) else None
                 text = step.text_side(inputs) if batch.texts else None
                 seen.add(batch, image, text)

@@ -19,17 +19,17 @@ Texts = Callable[[list[str]], Sequence[Sequence[int]] | Tensor]
 """Texts to token ids, or to the features of a locked tower."""
 
 
-def inputs_of(batch: Batch, objective: Objective, *, texts: Texts, prefix: str) -> Inputs:
+def inputs_of(batch: Batch, objective: Objective | None, *, texts: Texts, prefix: str) -> Inputs:
     """Turn a batch into inputs.
 
     Args:
         batch: What the loader gave.
-        objective: Says whether findings are wanted.
+        objective: Says whether findings are wanted; None where only vectors are.
         texts: What becomes of its texts.
         prefix: Put before every text.
     """
     image_facts, text_facts = facts_of(batch)
-    if Need.FINDINGS in objective.needs:
+    if objective is not None and Need.FINDINGS in objective.needs:
         image_facts |= _findings(batch.image_labels)
         text_facts |= _findings(batch.text_labels)
     return Inputs(
@@ -37,7 +37,6 @@ def inputs_of(batch: Batch, objective: Objective, *, texts: Texts, prefix: str) 
         text=texts([prefix + text for text in batch.texts]) if batch.texts else [],
         image_facts=image_facts,
         text_facts=text_facts,
-        record_ids=(batch.image_ids, batch.text_ids),
     )
 
 

@@ -17,6 +17,7 @@ from callosum.core.errors import InputError
 from callosum.core.finding import PRESENCE_WORDS, Presence
 from callosum.data.manifest import read_table
 from callosum.knowledge.extract import extract_sentence
+from callosum.knowledge.foreign import other_language, without_markup
 from callosum.knowledge.labelers import FindingLabeler
 from callosum.knowledge.schemes import scheme_of
 from callosum.knowledge.vectors import CODES
@@ -87,11 +88,17 @@ class SchemeLabels:
         self._label = FindingLabeler(extract=extract_sentence, scheme=scheme_of(scheme).name)
 
     def __call__(self, text: str) -> Mapping[str, Presence]:
-        """The label of every class."""
+        """The label of every class.
+
+        Raises:
+            InputError: it is no text.
+        """
         try:
             return self._label(text)
         except InputError:
-            return {}
+            if other_language(without_markup(text)):
+                return {}
+            raise
 
 
 class LabelTable:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -181,8 +182,9 @@ def iter_once(
 ) -> Iterator[Batch]:
     """Every pair once, then the pictures alone, then the texts alone, in order and not augmented.
 
-    The last batch of each kind is shorter. A batch of pictures alone has no texts, and the other way round. With
-    `take`, the sentence that is shown of a text is always the same one.
+    The last batch of each kind is shorter; a single pair, which has nothing to be told from, goes with the batch before
+    it. A batch of pictures alone has no texts, and the other way round. With `take`, the sentence that is shown of a
+    text is always the same one.
     """
     sentences = SentenceConfig(take=take, inherits_labels=True)
     augmentation = augmentation_of(Recipe.NONE)
@@ -195,8 +197,12 @@ def iter_once(
     parts = [(paired[:, 0], paired[:, 1], True), (images, none, False), (none, texts, False)]
     step = 0
     for image_rows, text_rows, is_pair in parts:
-        for start in range(0, max(len(image_rows), len(text_rows)), batch_size):
-            image_N, text_M = image_rows[start : start + batch_size], text_rows[start : start + batch_size]
+        num_rows = max(len(image_rows), len(text_rows))
+        cuts = [*range(0, num_rows, batch_size), num_rows]
+        if is_pair and len(cuts) > 2 and cuts[-1] - cuts[-2] == 1:
+            cuts.pop(-2)
+        for start, end in pairwise(cuts):
+            image_N, text_M = image_rows[start:end], text_rows[start:end]
             draw = Draw(
                 step=step,
                 image_rows_N=image_N,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -40,7 +42,7 @@ def read_material(
         UsageError: nothing is supplied, a supply has labels that are not among the concepts, or there is an extractor
             and no concept.
         InputError: see `supply.read_rows`; or no row is left.
-        IntegrityError: a patient is on two sides.
+        IntegrityError: a patient, or a picture, is on two sides.
     """
     supplies = tuple(supplies)
     concepts = concepts or tuple(dict.fromkeys(name for supply in supplies for name in supply.labels))
@@ -48,8 +50,12 @@ def read_material(
     if extractor is not None and not concepts:
         message = "Texts are to be labelled, and no concept is named."
         raise UsageError(message, hint="Set concepts to those that the extractor speaks of.")
-    read = [list(read_rows(supply, number, concepts=concepts)) for number, supply in enumerate(supplies)]
+    read = _joined([list(read_rows(supply, number, concepts=concepts)) for number, supply in enumerate(supplies)])
     _check_sides([row for rows in read for row in rows], side)
+    _check_files(
+        [row for rows, supply in zip(read, supplies, strict=True) if supply.kind is not Kind.TEXTS for row in rows],
+        side,
+    )
     gathered = _Gathered(concepts, extractor)
     used = [
         [
@@ -64,7 +70,9 @@ def read_material(
     for supply, all_rows, rows in zip(supplies, read, used, strict=True):
         pool, left_out = gathered.pool(supply, rows, halves)
         pools.append(pool)
-        counts.append({"sides": count_sides(all_rows), "num_used": len(rows), **left_out})
+        num_unknown = sum(row.is_unknown_side for row in all_rows)
+        sides = {"sides": count_sides(all_rows), "num_unknown_side": num_unknown, "num_used": len(rows)}
+        counts.append({**sides, **left_out})
     if not gathered.pictures and not gathered.texts:
         message = f"No row of the {len(supplies)} manifests is for {side}."
         raise InputError(message, hint=f"Rows for it say '{side}' in the column 'split'.")
@@ -182,6 +190,37 @@ def _check_sides(rows: list[Row], side: Side) -> None:
         message = f"{num_straddling} patients are on more than one side of the split."
         hint = "Split by patient: callosum dataset split. If equal identifiers are not one person, name populations."
         raise IntegrityError(message, hint=hint)
+
+
+def _joined(read: list[list[Row]]) -> list[list[Row]]:
+    """Rows that name a study and no patient, given to the patient whose study it is, where another row says that."""
+    loose = {row.study for rows in read for row in rows if row.study and not row.has_patient}
+    patients: dict[str, set[str]] = defaultdict(set)
+    for rows in read if loose else ():
+        for row in rows:
+            if row.has_patient and row.study in loose:
+                patients[row.study].add(row.patient)
+    owner = {study: next(iter(found)) for study, found in patients.items() if len(found) == 1}
+
+    def owned(row: Row) -> Row:
+        return row if row.has_patient or row.study not in owner else replace(row, patient=owner[row.study])
+
+    return [[owned(row) for row in rows] for rows in read] if owner else read
+
+
+def _check_files(rows: list[Row], side: Side) -> None:
+    """No picture may be on the side in use and on another, whoever's it is."""
+    sides: dict[tuple[Path, str, str], set[str]] = defaultdict(set)
+    folders: dict[Path, Path] = {}
+    for row in rows:
+        location = row.source.location
+        if location.parent not in folders:
+            folders[location.parent] = location.parent.resolve()
+        sides[folders[location.parent], location.name, row.source.member].add(row.side)
+    num_straddling = sum(side in found and len(found) > 1 for found in sides.values())
+    if num_straddling:
+        message = f"{num_straddling} pictures are on more than one side of the split."
+        raise IntegrityError(message, hint="Give rows of one picture the same side in every manifest.")
 
 
 def _halves(supplies: tuple[Supply, ...], used: list[list[Row]]) -> dict[str, bool]:

@@ -103,6 +103,10 @@ class PixelCache:
         places = places_of(sources)
         return np.array([self._row_of.get(self._digest_of.get(place, ""), -1) for place in places], np.int64)
 
+    def contents(self, sources: Sequence[Source]) -> list[str]:
+        """SHA-256 of the content of each source; empty for one that is not here."""
+        return [self._digest_of.get(place, "") for place in places_of(sources)]
+
     def gather(self, rows_N: Int64[np.ndarray, " N"]) -> UInt8[np.ndarray, "N S S C"]:
         """Copies of some squares."""
         S, C = self.config.side_px, self.config.num_channels

@@ -20,6 +20,7 @@ from callosum.core.config import config_from
 from callosum.models.runtime.precision import PathReport, Precision, RuntimeReport
 from callosum.models.runtime.probe import Probe, probe_here
 from callosum.models.runtime.switch import is_offered, permitted
+from callosum.train.disk import writing
 
 ERROR_BOUND = 1e-5
 ROUNDS = 3
@@ -90,8 +91,9 @@ def fast_products(folder: Path) -> Iterator[None]:
 def _keep(path: Path, value: Any) -> None:
     """Write what was found, whole or not at all: a killed process leaves nothing that cannot be read."""
     draft = path.with_name(f"{path.name}.part")
-    draft.write_text(json.dumps(value) + "\n", encoding="utf-8")
-    draft.replace(path)
+    with writing("What is fast here"):
+        draft.write_text(json.dumps(value) + "\n", encoding="utf-8")
+        draft.replace(path)
 
 
 @cache

@@ -30,6 +30,7 @@ class BatchConfig:
         num_texts: Texts without a picture.
         chunk_rows: Rows held at once; fewer than a batch has costs time and gives the same gradients. 0 holds all.
         augmentation: What is done to pictures.
+        mirror: Probability of a left-right flip; leave it at 0 for chest films.
         store_px: Side of the squares they are kept as; 0 is an eighth more than the tower takes.
         num_channels: 1 keeps luminance only.
         text_prefix: Put before every text, such as the words that prompt tuning learns.
@@ -41,6 +42,7 @@ class BatchConfig:
     num_texts: int = 0
     chunk_rows: int = 0
     augmentation: Augmentation = Augmentation.NONE
+    mirror: float = 0.0
     store_px: int = 0
     num_channels: int = 3
     text_prefix: str = ""
@@ -69,6 +71,12 @@ class WatchConfig:
     has_tensorboard: bool = False
     num_interpolations: int = 0
     chooses_interpolation: bool = False
+
+
+NOT_THE_RUN = ("device", "num_threads", "spread", "precision")
+"""Choices that may change when a run is continued."""
+FREE_RATES = ("learning_rate", "floor", "warmup_share", "betas", "eps", "max_norm")
+"""Choices of `optim` that may; the others decide which weights are moved together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +139,23 @@ class RunConfig:
         """
         return self.concepts or (scheme_of(self.scheme).classes if self.scheme else ())
 
+    @property
+    def free(self) -> dict[str, Any]:
+        """The choices that may change when a run is continued, so that one whose loss was no number can go on."""
+        optim = self.to_json()["optim"]
+        return {"precision": str(self.precision), **{f"optim.{name}": optim[name] for name in FREE_RATES}}
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The choices that make a run the one it is, as a JSON value."""
+        chosen = {name: value for name, value in self.to_json().items() if name not in NOT_THE_RUN}
+        return {**chosen, "optim": {name: value for name, value in chosen["optim"].items() if name not in FREE_RATES}}
+
     def __post_init__(self) -> None:
         require_name(self.name)
+        if not 0 <= self.seed < 1 << 63:
+            message = f"A seed is at least 0 and below 2^63; found {self.seed}."
+            raise UsageError(message)
         if (self.start == RANDOM) != (self.architecture is not None):
             message = (
                 "A run begins with random weights of an architecture, or with a checkpoint; found both or neither."
@@ -143,11 +166,8 @@ class RunConfig:
             raise UsageError(message, hint="Set scheme, to nih15 or chexpert14 for example.")
         watch, batch = self.watch, self.batch
         least = {
-            1: {
-                "num_steps": self.num_steps,
-                "save_every": watch.save_every,
-                "validation_rows": watch.validation_rows,
-            },
+            2: {"validation_rows": watch.validation_rows},
+            1: {"num_steps": self.num_steps, "save_every": watch.save_every},
             0: {
                 "validate_every": watch.validate_every,
                 "patience": watch.patience,
@@ -161,6 +181,9 @@ class RunConfig:
             if low := next((name for name, value in counts.items() if value < bound), None):
                 message = f"{low} is at least {bound}; found {counts[low]}."
                 raise UsageError(message)
+        if not 0 <= batch.mirror <= 1:
+            message = f"mirror is a probability; found {batch.mirror}."
+            raise UsageError(message)
         if not 0 <= self.ema_decay < 1:
             message = f"ema_decay is at least 0 and below 1; found {self.ema_decay}."
             raise UsageError(message)
@@ -186,7 +209,8 @@ def with_settings(config: C, settings: Iterable[str]) -> C:
     Args:
         config: What a recipe returned.
         settings: Such as `num_steps=200`, `optim.learning_rate=1e-4` or `objective_settings.temperature=0.1`; a value
-            is JSON where it can be read as such, else text. A tuple is written with commas.
+            is JSON where it can be read as such, else text. A tuple is written with commas. With `start` set to a
+            checkpoint its towers are taken, and no architecture.
 
     Raises:
         UsageError: a setting that does not exist, the nearest is named; or a value of another type.
@@ -208,6 +232,12 @@ def _with(config: Any, key: str, text: str) -> Any:
         return replace(config, **{head: _with(now, rest, text)})
     if rest and isinstance(now, Mapping):
         return replace(config, **{head: {**now, rest: _parsed(text)}})
+    if is_dataclass(now) or isinstance(now, Mapping) or (key == "architecture" and "start" in values):
+        message = f"{key} has parts and is no single value; found {text!r}."
+        hint = "An architecture is that of the recipe, or of start=CHECKPOINT." if key == "architecture" else ""
+        raise UsageError(message, hint=hint or f"Set one of its parts: {key}.NAME=VALUE.")
+    if key == "start" and "architecture" in values and text != RANDOM:
+        values["architecture"] = None
     return config_from(type(config), {**values, key: _like(now, text, key=key)})
 
 
@@ -216,8 +246,15 @@ def _like(now: Any, text: str, *, key: str) -> Any:
     if isinstance(now, str):
         return text
     if isinstance(now, tuple):
-        found = _parsed(text)
-        return tuple(found) if isinstance(found, list) else tuple(_parsed(part) for part in text.split(",") if part)
+        whole = _parsed(text)
+        found = whole if isinstance(whole, list) else [part.strip() for part in text.split(",") if part.strip()]
+        if not now or isinstance(now[0], str):
+            return tuple(str(part) for part in found)
+        parts = tuple(_parsed(part) if isinstance(part, str) else part for part in found)
+        if not all(type(part) in (int, float) for part in parts):
+            message = f"{key} is {len(now)} numbers with commas; found {text!r}."
+            raise UsageError(message)
+        return parts
     value = _parsed(text)
     if type(now) is float and type(value) is int:
         return float(value)

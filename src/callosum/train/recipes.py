@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from callosum.core.errors import InputError, NotFound, UsageError
+from callosum.core.errors import CallosumError, InputError, NotFound, UsageError
 from callosum.models.architectures import Architecture
 from callosum.models.preprocess import Preprocess
 from callosum.models.text.bert import BertConfig
@@ -199,7 +200,7 @@ def find_recipe(name: str) -> RunConfig | HeadConfig:
 
     Raises:
         NotFound: there is no such recipe, module, file or function.
-        InputError: the function returns something else than a `RunConfig` or a `HeadConfig`.
+        InputError: the function returns something else than a `RunConfig` or a `HeadConfig`, or its code fails.
     """
     if name in RECIPES:
         return RECIPES[name]()
@@ -211,7 +212,8 @@ def find_recipe(name: str) -> RunConfig | HeadConfig:
     if not callable(found):
         message = f"There is no function {function!r} in that module."
         raise NotFound(message)
-    config = found()
+    with _running("The recipe"):
+        config = found()
     if not isinstance(config, RunConfig | HeadConfig):
         message = f"A recipe returns a RunConfig or a HeadConfig; {function!r} returned {type(config).__name__}."
         raise InputError(message)
@@ -234,5 +236,18 @@ def _module(place: str) -> object:
         message = "The file of the recipe cannot be read as a module."
         raise UsageError(message)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with _running("The file of the recipe"):
+        spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def _running(what: str) -> Iterator[None]:
+    """Say that code of one's own failed, and how; the cause is kept."""
+    try:
+        yield
+    except CallosumError:
+        raise
+    except Exception as error:
+        message = f"{what} failed with {type(error).__name__}."
+        raise InputError(message, hint="Run it with Python to see where.") from error

@@ -16,6 +16,8 @@ from callosum.train.step import Step
 
 Weights = Mapping[str, Tensor]
 END = 1.0
+ACCURACIES = ("validation_accuracy", "retained_accuracy")
+"""Both count: by one alone the start, or the end, would always be best."""
 
 
 @dataclass(kw_only=True)
@@ -58,9 +60,9 @@ def sweep(step: Step, start: Weights, measure: Callable[[], dict[str, float]], *
 
 
 def keep_best(network: DualEncoder, start: Weights, found: Sweep, *, is_chosen: bool) -> None:
-    """Set the weights to the best of a sweep by the mean of its accuracies, if asked for; the end where equal."""
-    scores = [[value for name, value in each.items() if name.endswith("_accuracy")] for each in found.figures]
-    if is_chosen and all(scores):
+    """Set the weights to the best of a sweep by the mean of both accuracies, if asked for; the end where equal."""
+    scores = [[each[name] for name in ACCURACIES if name in each] for each in found.figures]
+    if is_chosen and all(len(each) == len(ACCURACIES) for each in scores):
         best = max(range(len(scores)), key=lambda n: (float(np.mean(scores[n])), found.shares[n]))
         found.kept = found.shares[best]
         interpolate(network, start, found.end, found.kept)

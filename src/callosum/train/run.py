@@ -14,11 +14,14 @@ import torch
 from callosum.core.digest import digest_json
 from callosum.core.errors import UsageError
 from callosum.core.protocols import Extractor
+from callosum.knowledge.schemes import scheme_of
 from callosum.models.architectures import RANDOM
+from callosum.models.checkpoints.cards import CARD
 from callosum.objectives.objective import Need, Objective
 from callosum.objectives.registry import build_objective
 from callosum.train.adapt import adapt, merge
 from callosum.train.checkpointing import read_state, write_state
+from callosum.train.disk import writing
 from callosum.train.distributed import Place, first_ahead, here, joined, share_weights, those_of_first, wait_for_all
 from callosum.train.finish import card_of, write_checkpoint
 from callosum.train.held_out import weights_of
@@ -32,15 +35,13 @@ from callosum.train.sources import PIXELS, Sources, Stocked, batches_of, held_ou
 from callosum.train.start import Start, from_checkpoint, from_random, set_temperature
 from callosum.train.step import Step
 from callosum.train.stock import Material
-from callosum.train.supply import Side, Supply
+from callosum.train.supply import Side, Supply, check_concepts
 from callosum.train.trace import write_trace
 from callosum.train.trainer import STATE, Trainer
 from callosum.train.watch import Event, Log
 
 RUN, BEST = "run", "best.safetensors"
 SCHEMA = "callosum.training/1"
-NOT_THE_RUN = ("device", "num_threads", "spread")
-"""Choices that may change when a run is continued."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +99,10 @@ def train(  # noqa: PLR0913 - every choice has its name and a default
         tell: Is told every event of the log.
 
     Raises:
-        UsageError: settings that do not fit the data; a run is here already; or the disk is full, the last state being
-            intact.
+        UsageError: settings that do not fit the data; a run or a checkpoint is here already; or the disk is full, the
+            last state being intact.
         InputError: rows nothing can be learnt from; a loss that is no number.
-        IntegrityError: a patient is on two sides.
+        IntegrityError: a patient, or a picture, is on two sides.
     """
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
@@ -112,7 +113,11 @@ def train(  # noqa: PLR0913 - every choice has its name and a default
         if not is_resumed and (folder / STATE).exists():
             message = "There is a run in this folder already."
             raise UsageError(message, hint="Continue it with --resume, or name another folder.")
-        folder.mkdir(parents=True, exist_ok=True)
+        if (out / CARD).exists() and not (folder / STATE).exists():
+            message = "There is a checkpoint in this folder already, and no run that it came from."
+            raise UsageError(message, hint="Name another folder.")
+        with writing("The folder of the run"):
+            folder.mkdir(parents=True, exist_ok=True)
         if device == "cpu":
             keep_memory()
             with first_ahead():
@@ -144,6 +149,7 @@ class _Run:
         concepts = config.classes
         if Need.FINDINGS not in self.objective.needs:
             concepts, sources = (), sources.without_labels()
+        _check_choices(config, sources, concepts)
         material = read_material(
             sources.training,
             concepts=concepts,
@@ -154,15 +160,17 @@ class _Run:
         if config.has_hierarchy:
             material = widened(material, kin(config.scheme))
         self.start = _begin(config, material, self.objective)
-        self.stock: Stocked = stocked(config, self.start.preprocess, material, sources.pixels)
         self.validation, self.retained = held_out_of(config, self.start.preprocess, sources, concepts=concepts)
+        if config.watch.chooses_interpolation and not (self.validation and self.validation.has_pairs):
+            message = "Weights are chosen by the mean of two accuracies, and validation has no pairs."
+            raise UsageError(message, hint="Place pairs on its side, or leave out watch.chooses_interpolation.")
+        self.stock: Stocked = stocked(config, self.start.preprocess, material, sources.pixels)
         self.origin = weights_of(self.start.network) if config.watch.num_interpolations else {}
         torch.manual_seed(config.seed)
         adapt(self.start.network, self.start.tokenizer, config.adapt)
         self.start.network.to(device)
         share_weights(self.start.network.state_dict().values())
-        chosen = {name: value for name, value in config.to_json().items() if name not in NOT_THE_RUN}
-        identity = digest_json([chosen, self.stock.material.digest])
+        identity = digest_json([config.fixed, self.stock.material.digest, self.stock.contents])
         self.batches, texts = batches_of(config, self.start, self.stock, place, folder=self.folder, identity=identity)
         self.trainer = Trainer(
             config,
@@ -182,6 +190,9 @@ class _Run:
             has_tensorboard=config.watch.has_tensorboard,
             tell=tell,
         )
+        for change in self.trainer.changes:
+            if change["step"] == self.trainer.step:
+                self.log.write("change", self.trainer.step, change["changed"])
 
     def finished(self) -> Result:
         """Do the steps that are left, and write what came of them."""
@@ -200,8 +211,17 @@ class _Run:
             seconds=trainer.seconds,
             figures=figures,
             is_early=is_early,
-            doubts=self.stock.material.doubts,
+            doubts=self._doubts(),
         )
+
+    def _doubts(self) -> tuple[str, ...]:
+        """What the run could not learn from, or look at."""
+        found = list(self.stock.material.doubts)
+        for held in (self.validation, self.retained):
+            found += [] if held is None else [doubt for doubt in held.material.left_out if doubt not in found]
+        if self.config.watch.validate_every and self.validation is None:
+            found.append("No row is for validation ('val' in the column 'split'): the last weights are kept.")
+        return tuple(found)
 
     def _steps(self) -> bool:
         """Train to the end; returns whether it came early."""
@@ -267,6 +287,8 @@ class _Run:
                 "validation": None if self.validation is None else self.validation.material.summary(),
                 "retained": None if self.retained is None else self.retained.material.summary(),
                 "num_unreadable": self.stock.num_unreadable,
+                "contents": self.stock.contents,
+                "changes": self.trainer.changes,
                 "processes": here().num_processes,
                 "steps": self.trainer.step,
                 "is_early": is_early,
@@ -294,6 +316,18 @@ def _begin(config: RunConfig, material: Material, objective: Objective) -> Start
         message = f"The objective {config.objective} compares regions with words; this network has no regions."
         raise UsageError(message, hint="Use towers of a ResNet and a BERT with has_regions, such as GLoRIA's.")
     return start
+
+
+def _check_choices(config: RunConfig, sources: Sources, concepts: tuple[str, ...]) -> None:
+    """Refuse, before anything is read, what no manifest can answer."""
+    watch = config.watch
+    if watch.chooses_interpolation and not (sources.retained and watch.num_interpolations and watch.validate_every):
+        message = "Weights are chosen by the mean of two accuracies: of validation, and of what is to be retained."
+        hint = "Give --retain, watch.num_interpolations and watch.validate_every; or leave out the choice."
+        raise UsageError(message, hint=hint)
+    read = isinstance(sources.extractor, SchemeLabels) and scheme_of(config.scheme).classes
+    if config.concepts and concepts and (sources.extractor is None or read):
+        check_concepts(concepts, sources.training, also=read or ())
 
 
 def _device(name: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from callosum.core.digest import digest_json
+from callosum.core.errors import InputError
 from callosum.core.protocols import Extractor
 from callosum.data.manifest import read_table
 from callosum.models.preprocess import Preprocess
@@ -31,8 +33,8 @@ from callosum.train.mixture import Mixture, MixtureConfig
 from callosum.train.pixel_cache import CacheConfig, PixelCache, build_cache
 from callosum.train.recipe import RunConfig
 from callosum.train.start import Start
-from callosum.train.stock import Material
-from callosum.train.supply import Side, Supply, read_rows
+from callosum.train.stock import Material, together
+from callosum.train.supply import Kind, Side, Supply, read_rows
 
 PIXELS, FEATURES = "pixels", "features.safetensors"
 
@@ -55,7 +57,7 @@ class Sources:
 
     def without_labels(self) -> Sources:
         """The same for an objective that does not look at labels: what stands in their columns does not matter."""
-        return replace(self, training=tuple(replace(s, labels={}) for s in self.training), extractor=None)
+        return replace(self, training=_unlabelled(self.training), extractor=None)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,17 +68,21 @@ class Stocked:
         material: The rows.
         cache: Their pictures.
         num_unreadable: Pictures that could not be read.
+        contents: Digest of what the pictures hold, so that changed ones are noticed.
     """
 
     material: Material
     cache: PixelCache
     num_unreadable: int
+    contents: str
 
 
 def stocked(config: RunConfig, preprocess: Preprocess, material: Material, pixels: Path) -> Stocked:
     """Decode the pictures of a material once; those that cannot be read are left out."""
     cache = build_cache(material.sources, pixels, cache_config(config, preprocess))
-    return Stocked(material=material.readable(cache), cache=cache, num_unreadable=len(cache.problems))
+    kept = material.readable(cache)
+    contents = digest_json(cache.contents(kept.sources))
+    return Stocked(material=kept, cache=cache, num_unreadable=len(cache.problems), contents=contents)
 
 
 def cache_config(config: RunConfig, preprocess: Preprocess) -> CacheConfig:
@@ -93,19 +99,14 @@ def held_out_of(
 ) -> tuple[HeldOut | None, HeldOut | None]:
     """The rows of validation, and those of what is to be retained; None where there are none.
 
-    Of what is to be retained the rows of validation count, or all where a manifest has no column `split`.
+    Of what is to be retained the rows of validation count, or all of a manifest without a column `split`.
+
+    Raises:
+        InputError: there is nothing to compare: pictures alone, texts alone, a single one, or no pairs to retain.
     """
     plain = replace(config, batch=replace(config.batch, augmentation=Augmentation.NONE, store_px=0))
 
-    def held(chosen: Sequence[Supply], side: Side, *, has_loss: bool) -> HeldOut:
-        material = read_material(
-            chosen,
-            concepts=concepts if has_loss else (),
-            side=side,
-            extractor=sources.extractor if has_loss else None,
-        )
-        if has_loss and config.has_hierarchy:
-            material = widened(material, kin(config.scheme))
+    def held(material: Material, *, has_loss: bool) -> HeldOut:
         stock = stocked(plain, preprocess, material, sources.pixels)
         return HeldOut(
             material=stock.material,
@@ -118,13 +119,47 @@ def held_out_of(
 
     validation = retained = None
     if config.watch.validate_every and (placed := [s for s in sources.training if has_validation(s)]):
-        validation = held(placed, Side.VALIDATION, has_loss=True)
-    if retain := sources.retained:
-        has_split = ["split" in read_table(s.manifest, required="path").column_names for s in retain]
-        side = Side.VALIDATION if all(has_split) else Side.TRAIN
-        unsplit = [s if side is Side.VALIDATION else replace(s, has_split=False) for s in retain]
-        retained = held(unsplit, side, has_loss=False)
+        material = read_material(placed, concepts=concepts, side=Side.VALIDATION, extractor=sources.extractor)
+        if config.has_hierarchy:
+            material = widened(material, kin(config.scheme))
+        _check_comparable(material)
+        validation = held(material, has_loss=True)
+    if sources.retained:
+        retained = held(_to_retain(_unlabelled(sources.retained)), has_loss=False)
     return validation, retained
+
+
+def _to_retain(supplies: Sequence[Supply]) -> Material:
+    """The rows of validation, and all of manifests that have no sides."""
+    placed: list[Supply] = []
+    whole: list[Supply] = []
+    for supply in supplies:
+        columns = read_table(supply.manifest, required="text" if supply.kind is Kind.TEXTS else "path").column_names
+        if "split" in columns and supply.has_split:
+            placed.append(supply)
+        else:
+            whole.append(replace(supply, has_split=False))
+    sides = ((placed, Side.VALIDATION), (whole, Side.TRAIN))
+    material = together([read_material(chosen, side=side) for chosen, side in sides if chosen])
+    if not any(len(pool.pair_rows) for pool in material.pools):
+        message = "What is to be retained has no pair of a picture and the text that is right for it."
+        raise InputError(message, hint="Give pairs to --retain: a column `path` and a column `text`.")
+    return material
+
+
+def _check_comparable(material: Material) -> None:
+    """Refuse rows of validation that have nothing to be compared with, before a picture is read."""
+    if not material.pictures or not material.texts:
+        found = "pictures" if material.pictures else "texts"
+        message = f"The {material.side} rows are {found} alone: there is nothing to compare."
+        raise InputError(message, hint="Give pairs, or pictures and texts, of that side; or watch.validate_every=0.")
+    if len(material.pictures) == len(material.texts) == 1:
+        message = "There is one picture and one text to validate on: whatever is learnt, its loss is 0."
+        raise InputError(message, hint="Place more rows on that side, or set watch.validate_every=0.")
+
+
+def _unlabelled(supplies: Sequence[Supply]) -> tuple[Supply, ...]:
+    return tuple(replace(supply, labels={}) for supply in supplies)
 
 
 def has_validation(supply: Supply) -> bool:
@@ -148,15 +183,21 @@ def batches_of(
         num_texts=place.part(batch.num_texts, what="num_texts"),
         seed=config.seed,
     )
-    is_still = config.adapt.tune is Tune.PROJECTION and batch.augmentation is Augmentation.NONE
+    is_still = config.adapt.tune is Tune.PROJECTION and batch.augmentation is Augmentation.NONE and not batch.mirror
     texts = possible_texts(stock.material, config.sentences, prefix=batch.text_prefix) if is_still else None
     if texts is None or start.network.config.has_regions:
-        settings = LoaderConfig(mixture=mixture, sentences=config.sentences, recipe=batch.augmentation, size_px=size_px)
+        settings = LoaderConfig(
+            mixture=mixture,
+            sentences=config.sentences,
+            recipe=batch.augmentation,
+            mirror=batch.mirror,
+            size_px=size_px,
+        )
         return Loader(stock.material, stock.cache, settings, rank=place.rank, world_size=place.num_processes), None
     check_contrast(stock.material, has_pairs=batch.num_pairs > 0)
     found = kept_features(
         folder / f"{place.rank}-{FEATURES}",
-        identity,
+        digest_json([identity, config.precision]),
         lambda: {
             "image": image_features(
                 start.network, stock.material, stock.cache, size_px=size_px, precision=config.precision

@@ -33,14 +33,12 @@ class Inputs:
         text: Token ids of M texts, or their features `[M, F]`.
         image_facts: What `objectives.views.Side` knows of images beside their vectors, one row each.
         text_facts: The same of texts.
-        record_ids: Records of images and of texts, to name a batch that fails.
     """
 
     image: Tensor
     text: Sequence[Sequence[int]] | Tensor
     image_facts: Mapping[str, Tensor] = field(default_factory=dict)
     text_facts: Mapping[str, Tensor] = field(default_factory=dict)
-    record_ids: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     def chunks(self, num_rows: int) -> list[tuple[slice, slice]]:
         """Rows of images and of texts to hold at once: at most `num_rows` of the longer side; 0 for all."""

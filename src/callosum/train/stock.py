@@ -7,6 +7,7 @@ one list of concepts, and a pair is a picture and a text that know each other.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,7 @@ class Material:
         choices: How the supplies were read, each with the digest of its manifest.
         counts: What was read and what was left out, a supply each.
         num_unreadable: Pictures that were left out because they could not be read.
+        unreadable: How many of them for which reason, by its code.
     """
 
     concepts: tuple[str, ...]
@@ -87,6 +89,7 @@ class Material:
     choices: Mapping[str, Any]
     counts: tuple[Mapping[str, Any], ...]
     num_unreadable: int = 0
+    unreadable: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -120,7 +123,7 @@ class Material:
     @property
     def doubts(self) -> tuple[str, ...]:
         """What of this a run cannot learn from, in sentences."""
-        found = []
+        found = list(self.left_out)
         for what, labels in (("picture", self.image_labels_NK), ("text", self.text_labels_MK)):
             if not len(labels):
                 continue
@@ -130,6 +133,18 @@ class Material:
                     found.append(f"'{concept}' is positive in no {what}.")
                 elif (labels[:, k] == 1.0).all():
                     found.append(f"'{concept}' is positive in every {what}.")
+        return tuple(found)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Which rows are not used though they might have been meant to be, in sentences."""
+        found = []
+        if num := sum(each.get("num_unknown_side", 0) for each in self.counts):
+            found.append(f"{num} rows are not used: their column 'split' says neither train, val nor test.")
+        if self.num_unreadable:
+            codes = ", ".join(f"{times} {code}" for code, times in self.unreadable.items())
+            reasons = f" ({codes})" if codes else ""
+            found.append(f"{self.num_unreadable} pictures of {self.side} could not be read and are left out{reasons}.")
         return tuple(found)
 
     def summary(self) -> dict[str, Any]:
@@ -144,6 +159,7 @@ class Material:
             **self.choices,
             "num_pictures": len(self.pictures),
             "num_unreadable": self.num_unreadable,
+            "unreadable": dict(self.unreadable),
             "num_texts": len(self.texts),
             "num_pairs": sum(len(pool.pair_rows) for pool in self.pools),
             "num_patients": len({p.patient for p in self.pictures} | {text.patient for text in self.texts}),
@@ -159,15 +175,44 @@ class Material:
             InputError: no picture is left.
         """
         kept_N = cache.find(self.sources) >= 0
+        codes = dict(Counter(problem.code for problem in cache.problems).most_common())
         if len(kept_N) and not kept_N.any():
-            message = f"None of the {len(kept_N)} pictures could be read."
-            raise InputError(message, hint="The problems of the pixel cache say why.")
+            why = f" Most often: {next(iter(codes))}." if codes else ""
+            message = f"None of the {len(kept_N)} pictures could be read.{why}"
+            raise InputError(
+                message, hint="Check that they lie where the manifest says; docs/reference names the codes."
+            )
         if kept_N.all():
             return self
         pools = tuple(_kept(pool, kept_N) for pool in self.pools)
         pictures = tuple(picture for picture, is_kept in zip(self.pictures, kept_N, strict=True) if is_kept)
         num_unreadable = self.num_unreadable + int((~kept_N).sum())
-        return replace(self, pictures=pictures, pools=pools, num_unreadable=num_unreadable)
+        return replace(self, pictures=pictures, pools=pools, num_unreadable=num_unreadable, unreadable=codes)
+
+
+def together(parts: Sequence[Material]) -> Material:
+    """Several materials over one list of concepts as one."""
+    whole, *others = parts
+    for part in others:
+        start = np.array([len(whole.pictures), len(whole.texts)])
+        moved = [
+            replace(
+                pool,
+                image_rows=pool.image_rows + start[0],
+                text_rows=pool.text_rows + start[1],
+                pair_rows=pool.pair_rows + start,
+            )
+            for pool in part.pools
+        ]
+        whole = replace(
+            whole,
+            pictures=(*whole.pictures, *part.pictures),
+            texts=(*whole.texts, *part.texts),
+            pools=(*whole.pools, *moved),
+            choices={**whole.choices, "supplies": [*whole.choices["supplies"], *part.choices["supplies"]]},
+            counts=(*whole.counts, *part.counts),
+        )
+    return whole
 
 
 def normal_index(concepts: Sequence[str]) -> int | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -49,6 +50,8 @@ _WORDS = {
     "dev": Side.VALIDATION,
 }
 """How manifests write the sides; every other word is a side that is left alone."""
+_LEFT_ALONE = ("", "test", "testing", "calibration")
+"""Words of sides that are left alone on purpose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,10 @@ class Row:
     Attributes:
         record_id: Its id; where it has none, the numbers of the manifest and of the row.
         side: The side it is on; empty for one that no run uses.
+        is_unknown_side: Whether its word for the side is none that manifests use.
         patient: Key of the patient, else of the study, else of the record; it does not tell who that is.
+        study: Key of the study; empty where it names none.
+        has_patient: Whether the row names a patient.
         is_known_patient: Whether the row names a patient or a study.
         source: Where its picture is.
         text: Its text, as written.
@@ -119,7 +125,10 @@ class Row:
 
     record_id: str
     side: str
+    is_unknown_side: bool
     patient: str
+    study: str
+    has_patient: bool
     is_known_patient: bool
     source: Source
     text: str
@@ -139,18 +148,24 @@ def read_rows(supply: Supply, number: int, *, concepts: tuple[str, ...]) -> Iter
     num_rows = num_placed = 0
     for source in read_manifest(supply.manifest, required=required):
         num_rows += 1
-        num_placed += bool(source.split)
-        found = {
+        word = source.split.strip().lower()
+        num_placed += bool(word)
+        side = _WORDS.get(word, "") if supply.has_split else Side.TRAIN
+        found = {  # of rows that no run uses labels are not read
             concept: checked(_cell(source, column), column=column, row=num_rows, zero=supply.zero)
-            for concept, column in supply.labels.items()
+            for concept, column in (supply.labels.items() if side else ())
         }
-        is_known = bool(source.patient_id or source.study_id)
+        is_known = bool(source.patient_id.strip() or source.study_id.strip())
         own = num_rows if supply.kind is Kind.TEXTS else source.name  # paths of texts are not opened; all may be equal
         group = group_of(source, GroupBy.PATIENT) if is_known else f"record:{number}:{own}"
+        study = group_of(source, GroupBy.STUDY) if source.study_id.strip() else ""
         yield Row(
-            record_id=source.record_id or f"{number}:{num_rows}",
-            side=_WORDS.get(source.split.strip().lower(), "") if supply.has_split else Side.TRAIN,
-            patient=digest_bytes(f"{supply.population}\0{group}".encode())[:24],
+            record_id=source.record_id or f"{number + 1}:{num_rows}",
+            side=side,
+            is_unknown_side=supply.has_split and not side and word not in _LEFT_ALONE,
+            patient=_key(supply, group),
+            study=_key(supply, study) if study else "",
+            has_patient=bool(source.patient_id.strip()),
             is_known_patient=is_known,
             source=source,
             text=_text(source, supply.text_columns),
@@ -161,7 +176,39 @@ def read_rows(supply: Supply, number: int, *, concepts: tuple[str, ...]) -> Iter
         message = (
             f"Manifest {number + 1} does not say which rows are for training: its column 'split' is empty or absent."
         )
-        raise InputError(message, hint="Run: callosum dataset split. Or set has_split=False to train on every row.")
+        raise InputError(
+            message, hint="Run: callosum dataset split. Or write train into that column to train on every row."
+        )
+
+
+def check_concepts(concepts: Iterable[str], supplies: Iterable[Supply], *, also: Collection[str] = ()) -> None:
+    """Refuse a concept that was named and that no manifest has a column for.
+
+    Args:
+        concepts: Those that were named.
+        supplies: The manifests.
+        also: Concepts that are known from elsewhere.
+
+    Raises:
+        UsageError: it names the first, and the nearest name among the columns.
+    """
+    supplies = list(supplies)
+    labelled = {name for supply in supplies for name in supply.labels}
+    for concept in concepts:
+        if concept in labelled or concept in also:
+            continue
+        there: set[str] = set(also)
+        for supply in supplies:
+            required = "text" if supply.kind is Kind.TEXTS else "path"
+            there |= set(read_table(supply.manifest, required=required).column_names) - set(FIXED)
+        near = difflib.get_close_matches(concept, sorted(there), n=1)
+        message = f"No manifest has labels for the concept {concept!r}."
+        raise UsageError(message, hint=f"Did you mean {near[0]!r}?" if near else "Name columns of the manifests.")
+
+
+def _key(supply: Supply, group: str) -> str:
+    """What tells groups apart, and not who they are."""
+    return digest_bytes(f"{supply.population}\0{group}".encode())[:24]
 
 
 def is_in_share(patient: str, share: float) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from callosum.core.digest import digest_bytes, digest_file
+from callosum.train.disk import writing
 
 SCHEMA = "callosum.trace/1"
 TRACE = "trace.json"
@@ -59,5 +60,6 @@ def write_trace(folder: Path, values: Mapping[str, Any]) -> None:
     """Write the trace of a run."""
     value = {"schema": SCHEMA, "what": "train", "code": code(), "hardware": hardware(), **values}
     draft = folder / f"{TRACE}.part"
-    draft.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(folder / TRACE)
+    with writing("The trace of the run"):
+        draft.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        draft.replace(folder / TRACE)

@@ -19,6 +19,7 @@ from callosum.objectives.objective import Objective
 from callosum.train.adapt import LOCKED, Tune, set_training
 from callosum.train.chance import keys
 from callosum.train.checkpointing import optimizer_tensors, read_state, restore_optimizer, write_state
+from callosum.train.disk import writing
 from callosum.train.distributed import Spread, average_gradients, first_ahead, here, mean_over_processes
 from callosum.train.ema import update_average
 from callosum.train.features import locked_copy
@@ -84,6 +85,7 @@ class Trainer:
         self.batches = batches
         self.folder = folder
         self.identity = identity
+        self.changes: list[dict[str, Any]] = []
         self.place = here()
         self._texts = texts
         is_sharded = config.spread is Spread.FSDP and self.place.num_processes > 1
@@ -150,8 +152,8 @@ class Trainer:
         """One step; returns the terms of the loss, the rate, the gradient's norm and seconds.
 
         Raises:
-            InputError: the loss or its gradient is no number. The weights are those before the step and are saved,
-                and the records of the batch are written down in the folder of the run.
+            InputError: the loss or its gradient is no number. The weights are those before the step and are saved if
+                they are numbers, and the records of the batch are written down in the folder of the run.
         """
         started = time.perf_counter()
         before = self.batches.state_dict()
@@ -159,11 +161,14 @@ class Trainer:
         waited = time.perf_counter()
         torch.manual_seed(self._seed())
         set_training(self.network, self.config.adapt)
+        held = [(buffer, buffer.detach().clone()) for buffer in self.network.buffers()]
         rate = self.config.optim.rate(self.step, self.config.num_steps)
         set_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
         terms, norm, why = self._gradients(batch)
         if why:
+            for buffer, value in held:  # a forward pass that fails has changed the averages of batch norms
+                buffer.detach().copy_(value)
             self._fail(batch, before, why)
         self.optimizer.step()
         self.step += 1
@@ -192,7 +197,8 @@ class Trainer:
             inputs = inputs_of(batch, self.stepper.objective, texts=self._texts, prefix=self.config.batch.text_prefix)
             terms = {name: float(value) for name, value in self.stepper.backward(inputs).items()}
         except InputError as error:
-            if self.place.num_processes > 1:
+            if self.place.num_processes > 1:  # the others may not have failed: they cannot be asked to save
+                self._write_failed(batch, str(error))
                 raise
             why = str(error)
         if terms:
@@ -206,13 +212,23 @@ class Trainer:
         return terms, norm, why
 
     def _fail(self, batch: Batch, before: dict[str, Any], why: str) -> None:
-        self.save(loader_state=before)
+        self._write_failed(batch, why)
+        are_sound = [bool(value.isfinite().all()) for value in self.network.state_dict().values()]
+        if mean_over_processes(float(all(are_sound))) == 1.0:  # all save, or none
+            self.save(loader_state=before)
+            saved = "The weights before it are saved."
+        else:
+            saved = "The weights before it hold values that are no numbers: the state that was saved last is kept."
+        message = f"Step {self.step + 1} failed: {why.removesuffix('.')}. {saved}"
+        hint = f"Look at the records in {FAILED}, or --resume with a lower optim.learning_rate or precision=fp32."
+        raise InputError(message, hint=hint)
+
+    def _write_failed(self, batch: Batch, why: str) -> None:
+        """Write down the records of a batch that failed."""
         value = {"step": self.step, "why": why, "images": batch.image_ids, "texts": batch.text_ids}
         name = FAILED if self.place.is_first else f"{self.place.rank}-{FAILED}"
-        (self.folder / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        message = f"Step {self.step + 1} failed: {why.removesuffix('.')}. The weights before it are saved."
-        hint = f"Look at the records in {FAILED}, lower the rate, or use fp32."
-        raise InputError(message, hint=hint)
+        with writing("The records of a batch that failed"):
+            (self.folder / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def save(self, *, loader_state: dict[str, Any] | None = None) -> None:
         """Write the state of the run, whole or not at all; the first process writes, and every process must ask.
@@ -228,6 +244,7 @@ class Trainer:
         if not self.place.is_first:
             return
         progress = {"step": self.step, "seconds": self.seconds, "best": self.best}
+        progress |= {"free": self.config.free, "changes": self.changes}
         loader = self.batches.state_dict() if loader_state is None else loader_state
         metadata = {"run": self.identity, "progress": json.dumps(progress), "loader": json.dumps(loader)}
         write_state(self.folder / STATE, tensors, metadata)
@@ -248,6 +265,11 @@ class Trainer:
         restore_optimizer(self.optimizer, _below("optimizer/", tensors))
         progress = json.loads(metadata["progress"])
         self.step, self.seconds, self.best = progress["step"], progress["seconds"], progress["best"]
+        self.changes = progress.get("changes", [])
+        free = self.config.free
+        before = progress.get("free", free)
+        if changed := {name: [before.get(name), value] for name, value in free.items() if before.get(name) != value}:
+            self.changes = [*self.changes, {"step": self.step, "changed": changed}]
         self.batches.load_state_dict(json.loads(metadata["loader"]))
         self._stream = None
 

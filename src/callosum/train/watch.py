@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from callosum.core.errors import MissingDependency
+from callosum.train.disk import writing
 
 Event = Mapping[str, Any]
 SCHEMA = "callosum.train-log/1"
@@ -44,14 +45,15 @@ class Log:
         if not is_writing:
             return
         kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
-        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        with writing("The log of the run"):
+            self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def write(self, kind: str, step: int, values: Event) -> None:
         """Add one event; numbers that are none are written as null."""
         if not self.is_writing:
             return
         event = {"schema": SCHEMA, "kind": kind, "step": step, **{k: _plain(v) for k, v in values.items()}}
-        with self.path.open("a", encoding="utf-8") as stream:
+        with writing("The log of the run"), self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(event, ensure_ascii=False) + "\n")
         if self._board is not None:
             for name, value in values.items():

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -167,6 +168,9 @@ def test_where_no_patient_is_known_a_study_or_the_record_takes_its_place(tmp_pat
     dataset = make(tmp_path, num_patients=1)
     source = next(iter(dataset)).source
     assert [group_of(source, by) for by in GroupBy] == ["patient:P0", "study:S0_0", "record:images/p0_0.png"]
+    spaced = replace(source, patient_id=" P0 ", study_id="S0_0 ")
+    assert [group_of(spaced, by) for by in GroupBy] == [group_of(source, by) for by in GroupBy]
+    assert group_of(replace(source, patient_id=" "), GroupBy.PATIENT) == "study:S0_0"
 
 
 def test_parquet_keeps_types_and_csv_says_the_same(tmp_path: Path) -> None:

@@ -24,8 +24,13 @@ def test_settings_come_as_text() -> None:
 
 
 def test_misspelt_names_are_refused() -> None:
-    with pytest.raises(UsageError, match="'medclip'"):
+    with pytest.raises(UsageError, match=r"Did you mean 'medclip'\?"):
         build_objective("medclp")
+    for value in ("abc", float("nan"), None, True):
+        with pytest.raises(UsageError, match="finite number"):
+            build_objective("medclip", {"target_temperature": value})
+    with pytest.raises(UsageError, match="above zero"):
+        MedClip(target_temperature=float("nan"))
     with pytest.raises(UsageError, match="'temperature'"):
         build_objective("convirt", {"temprature": 0.1})
     with pytest.raises(UsageError, match="keep, mask, positive"):

@@ -59,8 +59,9 @@ def test_what_stands_in_an_uncertain_cell_does_not_matter() -> None:
     uncertain = torch.zeros(2, 3, dtype=torch.bool)
     uncertain[0, 1] = True
     present = torch.zeros(2, 3)
-    present[0, 1] = -1.0
-    assert Side(embedding_ND=torch.ones(2, 2), present_NK=present, uncertain_NK=uncertain) is not None
+    for value in (-1.0, NAN):
+        present[0, 1] = value
+        assert Side(embedding_ND=torch.ones(2, 2), present_NK=present, uncertain_NK=uncertain) is not None
 
 
 def test_sides_that_do_not_fit() -> None:
@@ -71,6 +72,8 @@ def test_sides_that_do_not_fit() -> None:
         Views(image=one, text=replace(one, pair_N=torch.arange(3)))
     with pytest.raises(InputError, match="widths 4 and 5"):
         Views(image=one, text=Side(embedding_ND=unit(3, 5, seed=1)))
+    with pytest.raises(InputError, match="one precision"):
+        Views(image=one, text=replace(one, embedding_ND=one.embedding_ND.float()))
     with pytest.raises(InputError, match="one side only"):
         Views(image=one, text=replace(one, present_NK=torch.ones(3, 2, dtype=torch.float64)))
     with pytest.raises(InputError, match="found 3 and 2"):

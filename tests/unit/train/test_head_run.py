@@ -117,6 +117,8 @@ def test_a_probe_scores_each_picture(studies: Path, folder: Path) -> None:
 
 
 def test_what_a_head_cannot_be_fitted_on(studies: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'Disk'.* Did you mean 'Disc'\?"):
+        run("probe", studies, tmp_path / "typo", "concepts=Disk")
     (studies.parent / "pixels").mkdir(exist_ok=True)
     rows = [[f"0-{n}.png", "s", f"p{n}", side, "positive", ""] for n, side in enumerate(("train", "val"))]
     both = write(studies.parent / "both.csv", rows)

@@ -180,6 +180,8 @@ def test_everything_once_for_validation(material: Material, cache: PixelCache) -
     batches = list(iter_once(material, cache, batch_size=5, size_px=32))
     assert [(len(b.image_ids), len(b.text_ids)) for b in batches] == [(5, 5), (3, 3), (5, 0), (1, 0), (0, 5), (0, 1)]
     assert [b.step for b in batches] == list(range(6))
+    sizes = [(len(b.image_ids), len(b.text_ids)) for b in iter_once(material, cache, batch_size=7, size_px=32)]
+    assert sizes == [(8, 8), (6, 0), (0, 6)], "no pair is alone"
     assert sum((b.image_ids for b in batches), ()) == tuple(p.record_id for p in material.pictures)
     assert batches[0].text_of_image.tolist() == [0, 1, 2, 3, 4]
     expected = torch.from_numpy(cache.gather(cache.find(material.sources[:5]))).permute(0, 3, 1, 2) / 255

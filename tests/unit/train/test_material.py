@@ -104,10 +104,11 @@ def test_splits_are_respected_and_test_rows_never_used(tmp_path: Path) -> None:
     rows = [{"path": f"{n}.txt", "split": side, "text": f"Report number {n}."} for n, side in enumerate(sides)]
     supply = _texts(tmp_path, rows)
     used = {side: read_material([supply], side=side) for side in Side}
-    assert [text.record_id for text in used[Side.TRAIN].texts] == ["0:1", "0:6"]
-    assert [text.record_id for text in used[Side.VALIDATION].texts] == ["0:2", "0:5"]
+    assert [text.record_id for text in used[Side.TRAIN].texts] == ["1:1", "1:6"]
+    assert [text.record_id for text in used[Side.VALIDATION].texts] == ["1:2", "1:5"]
     assert used[Side.TRAIN].counts[0]["sides"] == {"other": 3, "train": 2, "validation": 2}
     assert list(Side) == ["train", "validation"]
+    assert used[Side.TRAIN].doubts == ("1 rows are not used: their column 'split' says neither train, val nor test.",)
 
 
 def test_manifest_without_split(tmp_path: Path) -> None:
@@ -124,10 +125,45 @@ def test_equal_file_names_of_two_manifests_are_not_one_patient(tmp_path: Path) -
     row = {"path": "1.png", "split": "train", "Edema": 1}
     ours, theirs = (
         write_manifest(tmp_path / "a.csv", [row]),
-        write_manifest(tmp_path / "b.csv", [{**row, "split": "val"}]),
+        write_manifest(tmp_path / "b.csv", [{**row, "path": "b/1.png", "split": "val"}]),
     )
     supplies = [Supply(manifest=path, kind=Kind.IMAGES, labels={"Edema": "Edema"}) for path in (ours, theirs)]
     assert len(read_material(supplies).pictures) == 1
+
+
+def test_one_picture_in_two_manifests_is_on_one_side(tmp_path: Path) -> None:
+    row = {"path": "1.png", "split": "train"}
+    ours = write_manifest(tmp_path / "a.csv", [row])
+    theirs = write_manifest(tmp_path / "b.csv", [{**row, "path": "../" + tmp_path.name + "/1.png", "split": "test"}])
+    with pytest.raises(IntegrityError, match="1 pictures"):
+        read_material([Supply(manifest=path, kind=Kind.IMAGES) for path in (ours, theirs)])
+    texts = [Supply(manifest=ours, kind=Kind.IMAGES), _texts(tmp_path, [{**row, "split": "val", "text": "No edema."}])]
+    assert len(read_material(texts).pictures) == 1, "paths of texts are not opened"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"patient_id": "p1 ", "study_id": ""},
+        {"patient_id": "", "study_id": "s1"},
+        {"patient_id": " ", "study_id": " s1"},
+    ],
+)
+def test_spaces_and_missing_patients_hide_no_leak(other: dict[str, str], tmp_path: Path) -> None:
+    first = {"path": "a", "patient_id": "p1", "study_id": "s1", "split": "train", "text": "No edema."}
+    with pytest.raises(IntegrityError, match="1 patients"):
+        read_material([_texts(tmp_path, [first, {**first, "split": "val", **other}])])
+    same = read_material([_texts(tmp_path, [first, {**first, **other, "text": "No effusion."}])])
+    assert len({text.patient for text in same.texts}) == 1
+
+
+def test_labels_of_rows_that_are_not_used_are_not_read(tmp_path: Path) -> None:
+    rows = [
+        {"path": f"{n}.png", "split": side, "Edema": label}
+        for n, (side, label) in enumerate([("train", 1), ("test", 9)])
+    ]
+    supply = Supply(manifest=write_manifest(tmp_path / "m.csv", rows), kind=Kind.IMAGES, labels={"Edema": "Edema"})
+    assert len(read_material([supply]).pictures) == 1
 
 
 def test_patients_on_two_sides_are_refused(tmp_path: Path) -> None:

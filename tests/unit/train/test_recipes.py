@@ -45,11 +45,17 @@ def test_settings_change_what_they_name_and_nothing_else() -> None:
         ("num_steps", "key=value"),
         ("adapt.tune=all", "projection"),
         ("num_steps=0", "at least 1"),
-        ("watch.validation_rows=0", "validation_rows is at least 1"),
+        ("watch.validation_rows=1", "validation_rows is at least 2"),
         ("watch.patience=-1", "patience is at least 0"),
         ("optim.betas=0.9,1.5", "betas"),
         ("optim.weight_decay=-1", "weight_decay"),
-        ("start=starter", "both or neither"),
+        ("objective_settings=3", "parts"),
+        ("batch=3", "batch.NAME"),
+        ("architecture=foo", "architecture"),
+        ("optim.betas=a,b", "2 numbers"),
+        ("seed=99999999999999999999", "seed"),
+        ("seed=-1", "seed"),
+        ("batch.mirror=1.5", "mirror is a probability"),
         ("name=Clip", "small letters"),
         ("batch.augmentation=strong", "convirt"),
     ],
@@ -59,12 +65,25 @@ def test_settings_that_are_none(setting: str, words: str) -> None:
         with_settings(find_recipe("clip"), [setting])
 
 
+def test_small_towers_or_those_of_a_checkpoint() -> None:
+    config = with_settings(find_recipe("clip"), ["start=starter", "optim.learning_rate=1e-5"])
+    assert (config.start, config.architecture) == ("starter", None)
+    with pytest.raises(UsageError, match="both or neither"):
+        with_settings(find_recipe("finetune"), ["start=random"])
+
+
 def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("from callosum.train.recipes import siglip\nodd = lambda: 3\ndef mine():\n    return siglip()\n")
     assert find_recipe(f"{path}:mine") == find_recipe("siglip") == find_recipe("callosum.train.recipes:siglip")
     with pytest.raises(InputError, match="RunConfig"):
         find_recipe(f"{path}:odd")
+    path.write_text("1 / 0\n")
+    with pytest.raises(InputError, match="ZeroDivisionError"):
+        find_recipe(f"{path}:mine")
+    path.write_text("def mine():\n    raise KeyError\n")
+    with pytest.raises(InputError, match="KeyError"):
+        find_recipe(f"{path}:mine")
     for name in (f"{path}:other", f"{tmp_path}/no.py:mine", "no_such_module:mine", "nothing"):
         with pytest.raises(NotFound):
             find_recipe(name)
@@ -77,6 +96,28 @@ def test_manifests_say_what_their_rows_are(pairs: Path) -> None:
     assert supply_of(f"images:{pairs}").kind is Kind.IMAGES
     with pytest.raises(UsageError, match="KIND"):
         supply_of("films:nowhere.csv")
+
+
+def test_columns_of_labels(tmp_path: Path) -> None:
+    def found(cells: list[str], **choices: object) -> dict[str, str]:
+        path = tmp_path / "m.csv"
+        path.write_text("\n".join(["path,Edema", *(f"{n}.png,{cell}" for n, cell in enumerate(cells))]) + "\n")
+        return dict(supply_of(str(path), **choices).labels)  # type: ignore[arg-type]
+
+    assert found(["Positive", "NEGATIVE ", "", "uncertain"]) == {"Edema": "Edema"}
+    assert found(["present", "a", "b"]) == found(["1", "0"]) == {}
+    assert found(["1", "0"], concepts=["Edema"]) == {"Edema": "Edema"}
+    with pytest.raises(InputError, match=r"Row 3 .* 'Edema'"):
+        found(["positive", "negative", "2"])
+    assert found(["positive", "negative", "2"], wants_labels=False) == {}
+
+
+def test_manifests_have_weights(pairs: Path) -> None:
+    found = supply_of(f"texts:{pairs}@0.5")
+    assert (found.weight, found.manifest, found.kind) == (0.5, pairs, Kind.TEXTS)
+    assert supply_of(f"{pairs}@3").weight == 3.0
+    with pytest.raises(UsageError, match="weight"):
+        supply_of(f"{pairs}@-1")
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip", "convirt", "gloria", "medclip"])

@@ -43,9 +43,10 @@ def command(
     prompt (from a checkpoint, the starter by default), probe or attention (a head on its vectors, for labels), or a
     function of one's own: FILE.py:function, whose code is run.
 
-    A manifest is named as FILE, pairs:FILE, images:FILE or texts:FILE. Its column `split` says train, validation or
-    test; test rows are never read. Columns of the words positive, negative, uncertain and unmentioned are labels; with
-    --set scheme=NAME those of texts are read from the texts, by the classes of a published scheme.
+    A manifest is named as FILE, pairs:FILE, images:FILE or texts:FILE; FILE@2 has twice the share of a batch. Its
+    column `split` says train, validation or test; test rows are never read. Columns of the words positive, negative,
+    uncertain and unmentioned are labels; with --set scheme=NAME those of texts are read from the texts, by the classes
+    of a published scheme.
 
     \b
     Examples:
@@ -57,6 +58,7 @@ def command(
     """
     from callosum.cli.output import note, write_json
     from callosum.core.errors import UsageError
+    from callosum.objectives.registry import needs_findings
     from callosum.train.distributed import is_first_started
     from callosum.train.head_run import HeadConfig, train_head
     from callosum.train.manifests import supply_of
@@ -65,7 +67,8 @@ def command(
 
     config = with_settings(find_recipe(recipe), settings)
     concepts = config.concepts if isinstance(config, HeadConfig) else config.classes
-    supplies = [supply_of(given, concepts=concepts) for given in data]
+    wants_labels = isinstance(config, HeadConfig) or needs_findings(config.objective)
+    supplies = [supply_of(given, concepts=concepts, wants_labels=wants_labels) for given in data]
     if isinstance(config, HeadConfig):
         if retain or resume:
             message = "A head is fitted in one go, and nothing else is changed by it."
@@ -113,7 +116,7 @@ def _trained(
                 note(f"step {event['step']}: {figures}")
 
         try:
-            kept = [supply_of(given) for given in retain]
+            kept = [supply_of(given, wants_labels=False) for given in retain]
             return train(config, supplies, out, retain=kept, pixels=pixels, is_resumed=is_resumed, tell=tell)
         except KeyboardInterrupt:
             again = shlex.join(["callosum", *(part for part in sys.argv[1:] if part != "--resume"), "--resume"])
