@@ -115,6 +115,7 @@ def medclip() -> RunConfig:
     return RunConfig(
         name="own.medclip",
         objective="medclip",
+        objective_settings={"target_temperature": 0.1},  # at the paper's 1 targets are nearly uniform
         architecture=small_towers(),
         ema_decay=0.998,
         batch=BatchConfig(num_pairs=0, num_images=128, num_texts=128, augmentation=Augmentation.MEDCLIP),
