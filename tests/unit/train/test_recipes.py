@@ -31,7 +31,7 @@ def test_settings_change_what_they_name_and_nothing_else() -> None:
         ["num_steps=7", "optim.learning_rate=1", "objective_settings.uncertain=zero", "concepts=Edema,Effusion"],
     )
     assert (config.num_steps, config.optim.learning_rate) == (7, 1.0)
-    assert config.objective_settings == {"uncertain": "zero"}
+    assert config.objective_settings == {"target_temperature": 0.1, "uncertain": "zero"}
     assert config.concepts == ("Edema", "Effusion")
     assert with_settings(config, ["adapt.tune=full"]) == config
 
