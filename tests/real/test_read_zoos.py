@@ -95,7 +95,7 @@ def test_answers(data_root: Path, tmp_path: Path, name: str) -> None:
 def frames(data: bytes) -> Iterator[np.ndarray]:
     layout = prescan.lay_out(data)
     dataset = pydicom.dcmread(io.BytesIO(layout.data), force=not layout.has_meta)
-    numbers = {keyword: dicom_header.as_int(dataset, keyword) for keyword in dicom.NUMBERS}
+    numbers = {keyword: dicom_header.as_int(dataset, keyword) for keyword in dicom_header.PIXEL_NUMBERS}
     photometric = dicom_header.as_text(dataset, "PhotometricInterpretation")
     pixels = dicom_pixels.pixel_layout(dataset, numbers, photometric)
     for index in range(pixels.num_frames):
