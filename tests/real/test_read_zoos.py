@@ -14,7 +14,7 @@ import pytest
 from callosum.core.errors import Refused
 from callosum.core.record import Image
 from callosum.data.manifest import read_manifest
-from callosum.data.readers import dicom, dicom_header, dicom_pixels, prescan, read_bytes
+from callosum.data.readers import dicom_header, dicom_pixels, prescan, read_bytes
 from callosum.data.slides import expand, read_tiles
 from callosum.data.sources import Source
 
