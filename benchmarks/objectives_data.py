@@ -18,25 +18,10 @@ from pathlib import Path
 
 from callosum.core.digest import digest_bytes
 from callosum.core.finding import Presence
+from callosum.data.datasets.nih14 import FINDINGS as NIH
 from callosum.train.sentences import text_key
 from callosum.train.supply import Kind, Supply
 
-NIH = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Effusion",
-    "Infiltration",
-    "Mass",
-    "Nodule",
-    "Pneumonia",
-    "Pneumothorax",
-    "Consolidation",
-    "Edema",
-    "Emphysema",
-    "Fibrosis",
-    "Pleural_Thickening",
-    "Hernia",
-)
 NORMAL = "No Finding"
 FINDINGS = (*NIH, NORMAL)
 PAIRED = ("roco_open", "medpix_cases", "cxr_notes", "us_lung_pocus")
